@@ -27,7 +27,7 @@ function makeChannel(clients: Clients, { stage, firstPollMs = 1_500 }: CloudOpti
   const document = documentName(stage);
   const readOnlineAgents = makeReadOnlineAgents(clients);
   return {
-    // The SSM agent starts after the instance is running. A separate event announces that state.
+    // The SSM agent starts only once the instance is running. A separate event is sent when the instance is running.
     checkReadiness: ({ state }) =>
       state === 'starting' ? { reason: 'the instance is starting', retryAfterSeconds: 5 } : undefined,
     push: (request, nodes, deadline) =>

@@ -42,7 +42,7 @@ export function memberRoleName(stage: string, region: string): string {
 /** The prefix of launch lifecycle hooks that peermasq completes. Other hooks are ignored. */
 export const launchHookPrefix = 'peermasq';
 
-/** The parameters of the two SSM documents. Each document has one. */
+/** The parameters of the two SSM documents. Each document has one parameter. */
 export const ruleSetParameter = 'ruleset';
 export const partParameter = 'part';
 
@@ -63,7 +63,7 @@ export const packedLimit = 60_000;
 
 export const metricsNamespace = 'peermasq';
 
-/** Metrics that are published per stage, and per stage and cluster. */
+/** Metrics that are published both per stage and per combination of stage and cluster. */
 export const clusterMetrics = {
   NodesProven: 'Count',
   NodesFailed: 'Count',
@@ -73,7 +73,7 @@ export const clusterMetrics = {
   SourcePortsUsedPercent: 'Percent',
 } as const;
 
-/** Metrics that are published per stage only, because one API call concerns nodes of many clusters. */
+/** Metrics that are published per stage only, because one API call may be for nodes of many clusters. */
 export const apiMetrics = { ApiCalls: 'Count', ApiThrottles: 'Count' } as const;
 
 export type ClusterMetric = keyof typeof clusterMetrics;

@@ -29,11 +29,14 @@ import { documentName, partParameter, ruleSetParameter, snapshotDocumentName } f
 
 export interface InspectionOptions {
   readonly stage: string;
-  /** The pause before a command's result is polled for the first time. Later pauses are longer. */
+  /** The pause before the first poll for the result of a command. Later pauses are longer. */
   readonly firstPollMs?: number;
 }
 
-/** Returns the inspection for operators. No function has the permissions that it needs (`operatorStatements`). */
+/**
+ * Returns the operations for operators. No function has the permissions that these operations need
+ * (`operatorStatements`).
+ */
 export function makeInspection(
   clients: Clients,
   { stage, firstPollMs = 1_500 }: InspectionOptions,
@@ -89,7 +92,7 @@ async function readPart(request: SnapshotRequest, number: number): Promise<Snaps
   const part = parsePart(invocation.StandardOutputContent ?? '');
   if (part) return part;
   const output = invocation.StandardErrorContent?.trim().slice(-500) ?? '';
-  const advice = 'See the message above. The program needs root, and iptables or nft.';
+  const advice = 'See the message above. The program needs root permissions, and iptables or nft.';
   throw new PermanentError('no-snapshot', `${node.name} returned no snapshot: ${output}`, { advice });
 }
 
@@ -141,7 +144,8 @@ const checkAgentAdvice = 'Check its SSM agent and the role of its instance profi
 function toSnapshotError(error: PeermasqError, node: AwsNode): PeermasqError {
   if (error.code === 'InvalidInstanceId') return noAnswer(node, 'its SSM agent is not online', error);
   if (error.code !== 'InvalidDocument') return error;
-  const advice = 'Deploy the stage again to create the document. Member accounts do not have it.';
+  const advice =
+    'Deploy the stage again to create the document. The document does not exist in member accounts.';
   return new PermanentError('no-document', error.message, { advice, cause: error });
 }
 
@@ -149,8 +153,8 @@ const manualAdvice = ({ ref }: AwsNode) =>
   `Manually: aws ssm start-session --target ${ref.id}, then ${snapshotCommand} (without the node program: ${manualSnapshotCommand}). Save the output as FILE, then run ${explainCommand}`;
 
 /**
- * Finds rule sets in the command history, because SSM keeps commands with their parameters for 30 days. Nodes with
- * the same rule set share one listing.
+ * Finds rule sets in the command history. SSM keeps commands and their parameters for 30 days. Nodes with the same rule
+ * set share one listing.
  */
 async function getRuleSetsInForce(
   access: DocumentAccess,
@@ -185,7 +189,10 @@ async function readPushedRuleSet(
     .find((ruleSet) => ruleSetId(ruleSet) === id);
 }
 
-/** Any user who may send commands can send arbitrary parameters to the document, so they may not be valid rule sets. */
+/**
+ * Any user with permission to send commands can pass arbitrary parameters to the document, so a parameter may not be a
+ * valid rule set.
+ */
 const tryParseRuleSet = (text: string): RuleSet | undefined =>
   tryParse(
     () => parseRuleSet(text),

@@ -10,13 +10,13 @@ import { makeRoutes } from './discover/routes';
 
 export interface CloudOptions {
   /**
-   * The projects in which nodes are listed. If empty, the project of the credentials. Reads of single nodes do not
-   * use this setting, because a node reference includes its project.
+   * The projects in which nodes are listed. If empty, nodes are listed in the project of the credentials. Reads of
+   * single nodes ignore this setting, because a node reference includes the project.
    */
   readonly projects: readonly string[];
   /** The text of the node program (shared/node/src). */
   readonly program: string;
-  /** How long reconciliations share the network data that they read. Defaults to 0. */
+  /** How long network data is cached and shared between reconciliations, in milliseconds. Defaults to 0. */
   readonly routesCacheMs?: number;
 }
 
@@ -31,7 +31,7 @@ export function makeCloud({ projects, program, routesCacheMs = 0 }: CloudOptions
 
 /**
  * Returns a channel that delivers rule sets in instance metadata and receives reports in guest attributes. A running
- * node watches its metadata; a starting node reads it.
+ * node watches its metadata; a starting node reads its metadata once it has booted.
  * @param program the text of the node program, which nodes also read from their metadata
  */
 function makeChannel(clients: Clients, program: string): Channel<GcpNode> {
@@ -41,8 +41,8 @@ function makeChannel(clients: Clients, program: string): Channel<GcpNode> {
     push: (request, nodes, deadline) => pushToNodes(clients, { request, program, nodes }, deadline),
     collectProofs: (pushed, deadline) => awaitProofs(clients, pushed, deadline),
     /**
-     * Writes records only for nodes without a metadata write in this reconciliation, so that each node is written
-     * once. The next sweep reads and records the proofs of this push.
+     * Writes records only for nodes without a metadata write in this reconciliation, so that each node's metadata or
+     * labels are written only once. The next sweep reads and records the proofs of this push.
      */
     writeRecords(records, deadline) {
       const notWritten = records.filter(({ node, state }) => state === 'needs-reboot' || !node.written);

@@ -5,7 +5,7 @@ export const ruleSetKey = 'peermasq-ruleset';
 /** The number of discovered routes from which the rule set was computed. Later plans are compared with this number. */
 export const routesKey = 'peermasq-routes';
 export const programKey = 'peermasq-program';
-/** The key that requests a snapshot from the node. */
+/** The key whose value requests a snapshot from the node. */
 export const snapshotKey = 'peermasq-snapshot';
 export const startupScriptKey = 'startup-script';
 export const guestAttributesKey = 'enable-guest-attributes';
@@ -15,7 +15,10 @@ export const reportPath = 'peermasq/';
 export const reportKey = 'status';
 export const snapshotPath = 'peermasq-snapshot/';
 
-/** The label that records the result of the last push. Because of it, most nodes' reports do not have to be read. */
+/**
+ * The label that records the result of the last push. With this label, the reports of most nodes do not have to be
+ * read.
+ */
 export const statusLabel = 'peermasq-status';
 
 /** The label and the metadata key that GKE sets on its nodes. Their value is the cluster name. */

@@ -35,13 +35,13 @@ import { guestAttributesKey, snapshotKey, snapshotPath } from './names';
 import { gcloud } from './reach/fix-command';
 
 /**
- * Returns the inspection, which uses the operator's credentials (docs/cli.md, Permissions).
+ * Returns the operations for operators, which use the operator's credentials (docs/cli.md, Permissions).
  * @param log receives a warning if a snapshot request could not be removed
  */
 export function makeInspection(clients: Clients, log: Log): Inspection<GcpNode> {
   return {
     async takeSnapshot({ ref, name }, deadline, signal) {
-      // The instance is left out, because the snapshot request changes it.
+      // The instance is omitted, because the snapshot request changes it.
       const node = { ref, name };
       try {
         return await takeSnapshot({ clients, log, node, deadline, signal });
@@ -95,7 +95,9 @@ async function takeSnapshot(request: SnapshotRequest): Promise<string> {
   }
 }
 
-/** Removes the request. A failure is only logged, so that it does not hide the result of the snapshot. */
+/**
+ * Removes the request. If that fails, the error is only logged, so that it does not hide the result of the snapshot.
+ */
 async function removeRequest(
   { clients, log, node, deadline }: SnapshotRequest,
   nonce: string,
@@ -111,13 +113,13 @@ async function removeRequest(
 }
 
 /**
- * The maximum time to wait for a response. A watcher responds within seconds, or up to 16 seconds later after a
- * failure.
+ * The maximum time to wait for a response. A watcher responds within seconds. After a failure, it may take up to 16
+ * seconds longer.
  */
 const maxWaitMs = 45_000;
 /**
- * The maximum time to wait for a node without a push. A DaemonSet or a seed in the project may have installed a
- * watcher on it.
+ * The maximum time to wait for a node that never received a push. A DaemonSet or a seed in the project may have
+ * installed a watcher on the node.
  */
 const maxWaitWithoutPushMs = 10_000;
 
@@ -139,7 +141,7 @@ function awaitParts(
 }
 
 const noAnswer = ({ name }: Target) =>
-  new RetryableError('no-answer', `${name} does not respond: no watcher on it follows its metadata`, {
+  new RetryableError('no-answer', `${name} does not respond: no watcher on the node follows its metadata`, {
     advice:
       'If a rule set was pushed to the node, the node responds after its next boot. Check peermasq-watch.service on the node.',
     retryAfterSeconds: 60,
@@ -148,7 +150,7 @@ const noAnswer = ({ name }: Target) =>
 const noWatcher = ({ name, ref }: Target) =>
   new PermanentError(
     'no-answer',
-    `${name} does not respond: peermasq was never pushed to it, and no other watcher follows its metadata`,
+    `${name} does not respond: it never received a push, and no other watcher follows its metadata`,
     { advice: `A push installs the watcher: npx peermasq backfill --node ${ref.id}.` },
   );
 
@@ -162,7 +164,7 @@ function manualAdvice({ ref: { project, zone }, name }: Target): string {
   return `Manually: ${ssh} '${snapshotCommand}' > FILE (without the node program: ${ssh} '${manualSnapshotCommand}' > FILE). Then run ${explainCommand}`;
 }
 
-/** Returns the rule sets in the nodes' metadata, if these are also recorded as in force. */
+/** Returns the rule sets in the nodes' metadata that are also recorded as in force. */
 function ruleSetsInForce(nodes: readonly GcpNode[]): ReadonlyMap<NodeKey, RuleSet> {
   const entries = nodes.flatMap(({ ref, instance, recorded }): [NodeKey, RuleSet][] => {
     const ruleSet = recorded && ruleSetIn(metadataItems(instance));

@@ -148,7 +148,7 @@ test("a snapshot of a node without a watcher fails with advice, and the node's m
   expect(failure).toBeInstanceOf(PermanentError);
   expect(failure).toMatchObject({
     code: 'no-answer',
-    message: expect.stringContaining('peermasq was never pushed to it') as unknown,
+    message: expect.stringContaining('it never received a push') as unknown,
     advice: expect.stringMatching(
       /npx peermasq backfill --node \d+\. Manually: gcloud compute ssh /,
     ) as unknown,

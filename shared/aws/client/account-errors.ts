@@ -2,23 +2,23 @@
 export interface AccountError {
   readonly code: 'no-credentials' | 'expired-credentials' | 'no-region';
   readonly advice: string;
-  /** Whether a retry may succeed because the process may have valid credentials by then. */
+  /** Whether a retry may succeed, because the process may have valid credentials by the time of the retry. */
   readonly isRetryable: boolean;
 }
 
 /**
  * Error names that AWS returns for expired credentials. Lambda renews a function's credentials before they expire, so
- * functions retry.
+ * functions retry after such an error.
  */
 const expired = /^(ExpiredToken(Exception)?|RequestExpired)$/;
 /** Messages of the SDK when its cached login has expired. */
 const loginExpired = /expired|aws sso login/i;
 const noCredentialsFound = /^(CredentialsProviderError|TokenProviderError|MissingAuthenticationToken.*)$/;
-/** AWS returns these errors for unknown keys, and also for a region that the account of the keys has not enabled. */
+/** AWS returns these errors for unknown keys, and also for a region that is not enabled for the account. */
 const unknownKeys = /^(UnrecognizedClientException|InvalidClientTokenId)$/;
 /**
- * EC2 returns AuthFailure for unknown keys and for a resource of another account. Only the message distinguishes
- * them.
+ * EC2 returns AuthFailure both for unknown keys and for a resource of another account. Only the message distinguishes
+ * the two cases.
  */
 const invalidKeysMessage = 'validate the provided access credentials';
 
@@ -33,7 +33,7 @@ export function findAccountError(name: string, message: string): AccountError | 
   return message.startsWith('Region is missing') ? noRegion : undefined;
 }
 
-/** Whether the error comes from the credentials. It affects every call, not a single node. */
+/** Whether the credentials caused the error. Such an error affects every call, not only one node. */
 export const isCredentialsError = ({ code }: { readonly code: string }): boolean =>
   code === 'no-credentials' || code === 'expired-credentials';
 

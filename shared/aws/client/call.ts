@@ -5,9 +5,9 @@ import { isThrottle, toPeermasqError } from './errors';
 import type { Action } from './permissions';
 
 /**
- * The SDK makes three attempts per call; later retries go through the queue. In adaptive retry mode, a single
- * throttled call would limit the client to one call every two seconds (measured), because a function makes too few
- * calls to measure a rate.
+ * The SDK makes three attempts per call; later retries go through the queue. Adaptive retry mode is not used: a
+ * function makes too few calls to measure a rate, so a single throttled call would limit the client to one call every
+ * two seconds (measured).
  */
 export const clientSettings = {
   retryMode: 'standard',
@@ -15,7 +15,7 @@ export const clientSettings = {
   requestHandler: { connectionTimeout: 2_000, requestTimeout: 10_000, throwOnRequestTimeout: true },
 } as const;
 
-/** The timeout of one call. It is longer than three attempts with the pauses between them. */
+/** The timeout of one call. It is long enough for three attempts and the pauses between them. */
 const callTimeoutMs = 60_000;
 
 export interface CallOptions {
@@ -23,7 +23,7 @@ export interface CallOptions {
 }
 
 /**
- * Makes one call, with a timeout that never exceeds the deadline.
+ * Makes one call, which times out at the deadline at the latest.
  * @throws PeermasqError with the SDK's error as its cause
  */
 export async function call<T>(
@@ -37,7 +37,7 @@ export async function call<T>(
   try {
     return await send({ abortSignal });
   } catch (thrown) {
-    // The credentials provider that the call uses has thrown an error with its own message.
+    // The call's credentials provider has thrown an error with its own message.
     if (thrown instanceof PeermasqError) throw thrown;
     throw abortSignal.aborted ? timedOut(action, thrown) : toPeermasqError(action, thrown);
   }
@@ -52,7 +52,9 @@ function timedOut(action: Action, cause?: unknown): RetryableError {
   });
 }
 
-/** Counts the calls of the whole process. That works because a function handles one invocation at a time. */
+/**
+ * Counts the calls of the whole process. One counter is enough, because a function handles one invocation at a time.
+ */
 export const apiCalls = makeApiCallCounter();
 
 type Next = (args: never) => Promise<unknown>;

@@ -18,7 +18,7 @@ export interface Clients {
   readonly ssm: SSMClient;
   readonly sqs: SQSClient;
   readonly autoScaling: AutoScalingClient;
-  /** Callers must await this function before each SendCommand. */
+  /** Waits for the rate limit. Callers must await this function before each SendCommand. */
   readonly waitToSend: RateLimitedWait;
 }
 
@@ -29,8 +29,8 @@ export interface Access {
 }
 
 /**
- * Returns clients that are created on first use. The SDK reads custom endpoints from AWS_ENDPOINT_URL_EC2, _SSM,
- * _SQS, _AUTO_SCALING and _STS.
+ * Returns the clients, each of which is created on first use. The SDK reads custom endpoints from AWS_ENDPOINT_URL_EC2,
+ * _SSM, _SQS, _AUTO_SCALING and _STS.
  * @param memberRole the ARN of a role to assume; without it, the process uses its own credentials
  */
 export function makeClients(region: string, memberRole?: string): Clients {
@@ -59,8 +59,8 @@ export function makeClients(region: string, memberRole?: string): Clients {
 }
 
 /**
- * SendCommand allows about five calls per second (observed, not published). Two processes of a function stay below
- * that limit. When more processes are throttled, the SDK retries first, then the queue.
+ * SendCommand allows about five calls per second (observed, not published). Two processes of a function stay below that
+ * limit. If there are more processes and they are throttled, first the SDK and then the queue retries.
  */
 const commandsPerSecond = 2;
 const commandBurst = 2;

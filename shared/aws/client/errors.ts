@@ -26,7 +26,7 @@ const networkErrors = new Set([
   'ENETUNREACH',
 ]);
 
-/** Classifies an SDK error. An error for which peermasq has no code of its own keeps its AWS error name as its code. */
+/** Classifies an SDK error. If peermasq defines no code for the error, the code is the name of the AWS error. */
 export function toPeermasqError(action: Action, thrown: unknown): PeermasqError {
   const name = thrown instanceof Error ? thrown.name : 'Error';
   const message = `${action} failed: ${name}: ${messageOf(thrown)}`;
@@ -46,7 +46,7 @@ export function toPeermasqError(action: Action, thrown: unknown): PeermasqError 
     return new RetryableError('throttled', message, { advice, retryAfterSeconds: 10, cause: thrown });
   }
   const status = httpStatusOf(thrown);
-  // Network errors and 5xx responses do not mean that the request itself was wrong.
+  // For network errors and 5xx responses, the request itself may be correct, so a retry may succeed.
   const isTransient = status === undefined ? isNetworkError(thrown) : status >= 500;
   if (isTransient)
     return new RetryableError('unavailable', message, {
@@ -87,7 +87,7 @@ function isNetworkError(thrown: unknown): boolean {
   return [name, code].some((value) => typeof value === 'string' && networkErrors.has(value));
 }
 
-/** Also matches malformed ids, because AWS includes them in its error messages. */
+/** Also matches malformed ids, because they occur in error messages of AWS. */
 const instanceIdPattern = /\bi-\w+/g;
 
 /**
@@ -102,8 +102,8 @@ export function idsMentionedIn(error: PeermasqError, ids: readonly string[]): st
 const instanceNotFound = /^InvalidInstanceID\.(NotFound|Malformed)$/;
 
 /**
- * Makes a call for several instances. One missing or malformed id fails the whole call, so the call is repeated
- * without such ids.
+ * Makes a call for several instances. A single missing or malformed id makes the whole call fail, so the call is
+ * repeated without the ids that the error names.
  */
 export async function retryWithoutMissing<T>(
   ids: readonly string[],

@@ -12,7 +12,7 @@ interface Page {
 
 /**
  * Returns all pages in order. Each page is a separate call, so the deadline also applies between pages.
- * @throws PeermasqError also if a page token repeats, because the listing would never end
+ * @throws PeermasqError also if a page token repeats, because the listing would otherwise never end
  */
 export async function listAll<T extends Page>(
   action: Action,

@@ -1,4 +1,7 @@
-/** The policy statements of the functions. The policies in infra/aws and the advice for denied calls both use them. */
+/**
+ * The policy statements of the functions. They are used in the policies in infra/aws and in the advice for denied
+ * calls.
+ */
 export const statements = {
   DiscoverNodes: ['ec2:DescribeInstances', 'ec2:DescribeImages'],
   DiscoverRoutes: ['ec2:DescribeVpcs', 'ec2:DescribeRouteTables', 'ec2:DescribeVpcPeeringConnections'],
@@ -20,8 +23,8 @@ export const statements = {
 } as const;
 
 /**
- * Additional actions that only the command line calls, with the permissions of its user. No function has these
- * permissions; docs/cli.md lists them for operators.
+ * Additional actions that only the command line calls, with the permissions of the user who runs it. No function has
+ * these permissions; docs/cli.md lists them for operators.
  */
 export const operatorStatements = {
   DiagnoseConnections: [

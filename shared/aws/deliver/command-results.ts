@@ -26,7 +26,7 @@ export interface CommandResults {
   readonly unreadable: ReadonlyMap<string, PeermasqError>;
 }
 
-/** Reads the reports of commands whose senders no longer wait for them. */
+/** Reads the reports of commands for which the sender no longer waits. */
 export async function readCommandResults(
   access: Access,
   finishedCommands: readonly FinishedCommand[],
@@ -70,7 +70,8 @@ async function readCommand(
 const clockSkewMs = 500;
 
 /**
- * Whether a later push makes the response obsolete. If the later push sent the same rule set, a proof is still valid.
+ * Whether a later push makes the response obsolete. If the later push sent the same rule set, a proof in the response
+ * is still valid.
  */
 function isSuperseded(
   { node: { status }, requestedAt }: FinishedCommand,
@@ -99,7 +100,7 @@ async function readResponse(
   return definedOnly({ proof, expected, cluster, routes });
 }
 
-/** Returns errors as values, so that an unreadable invocation only fails its own node. */
+/** Returns errors as values, so that an unreadable invocation affects only its own node. */
 async function proofOrError(
   access: Access,
   node: AwsNode,

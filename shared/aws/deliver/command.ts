@@ -9,7 +9,9 @@ import type { AwsNode } from '../discover/nodes';
 import { pushTimeoutMs } from '../discover/recorded-status';
 import { ruleSetParameter } from '../names';
 
-/** The contents of a command's comment. Processes that did not send the command read these values from it. */
+/**
+ * The values in the comment of a command. Processes other than the sender of the command read them from the comment.
+ */
 interface CommandComment {
   readonly ruleSetId: string;
   readonly generation: number;
@@ -56,8 +58,8 @@ export async function sendRuleSet(
     InstanceIds: instanceIds,
     Parameters: { [ruleSetParameter]: [packed] },
     Comment: formatComment({ ruleSetId: ruleSetId(ruleSet), generation, routes }),
-    // The time limit for the start of the command. A late start is harmless, because a newer rule set has a newer
-    // generation.
+    // The time limit for the start of the command. A late start is harmless, because the node refuses a rule set if it
+    // already has one with a higher generation.
     TimeoutSeconds: pushTimeoutMs / 1_000,
     MaxConcurrency: '100%',
     // With the default of 0, SSM skips the remaining nodes after the first failure.
@@ -118,8 +120,8 @@ export function deliveryError({
 }
 
 /**
- * Reads the report from the first line of the output. Listings truncate outputs at 2,500 characters, single
- * invocations at 24,000.
+ * Reads the report from the first line of the output. Outputs are truncated to 2,500 characters in listings and to
+ * 24,000 characters in single invocations.
  */
 async function readReport(
   { clients: { ssm }, deadline }: Access,
@@ -145,14 +147,14 @@ function reportIn(output = ''): Report | PermanentError {
 }
 
 /**
- * Returns a permanent error, because the program would fail the same way if it ran again. The next sweep tries again
- * anyway.
+ * Returns a permanent error, because the program would fail in the same way if it ran again soon. The next sweep runs
+ * it again anyway.
  */
 function noReport(exitCode: number | undefined, stderr = ''): PermanentError {
   const output = stderr.trim().slice(-500) || 'no output';
   return new PermanentError(
     'no-report',
-    `The node program exited with ${exitCode ?? 'no code'} and without a report: ${output}`,
+    `The node program exited with ${exitCode ?? 'no code'} and printed no report: ${output}`,
     { advice: 'Check the output of the command on the node: bash may be missing, or /var/lib read-only.' },
   );
 }

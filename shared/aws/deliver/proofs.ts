@@ -14,7 +14,7 @@ import { listAll } from '../client/pages';
 import type { AwsNode } from '../discover/nodes';
 import { isFinished, toProof } from './command';
 
-/** Time that is left for the rest of the invocation after proofs were awaited. */
+/** The time that is reserved for the rest of the invocation after the wait for proofs. */
 const reserveMs = 2_000;
 
 /**
@@ -79,8 +79,8 @@ function toSilent({ node, id }: PushedNode<AwsNode>): ProofResult<AwsNode> {
 }
 
 /**
- * Returns undefined when a later poll may succeed: after throttling, or while SSM does not yet show a new command
- * everywhere.
+ * Returns undefined if a later poll may succeed, for example after throttling or while a new command is not yet visible
+ * everywhere in SSM.
  */
 export async function undefinedIfNotReady<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
@@ -92,7 +92,7 @@ export async function undefinedIfNotReady<T>(reading: Promise<T>): Promise<T | u
   }
 }
 
-/** Returns the ids of this document's commands that have finished on all of their nodes. */
+/** Returns the ids of the commands of this document that have finished on all of their nodes. */
 async function readFinishedIds(
   { clients: { ssm }, deadline }: Access,
   document: string,
@@ -128,7 +128,7 @@ async function readCommandProofs(
 }
 
 /**
- * Returns the finished invocations by instance id. One page usually lists 50 nodes; long outputs make pages shorter.
+ * Returns the finished invocations by instance id. A page usually lists 50 nodes, or fewer if their outputs are long.
  */
 export async function readFinishedInvocations(
   { clients: { ssm }, deadline }: Access,

@@ -41,7 +41,7 @@ export async function pushToNodes(
   const isOnline = ({ ref }: AwsNode) => online.has(ref.id);
   const { marked, unmarked } = await mark(access, requested.filter(isOnline), id);
   const notSent: PushResult<AwsNode>[] = [
-    ...inProgress.map((node) => notReady(node, 'the same rule set was pushed a moment ago', 10)),
+    ...inProgress.map((node) => notReady(node, 'the same rule set has just been pushed', 10)),
     ...requested
       .filter((node) => !isOnline(node))
       .map((node) => notReady(node, 'its SSM agent is not online')),
@@ -59,8 +59,8 @@ export async function pushToNodes(
 }
 
 /**
- * Marks nodes as pushed to. A proven node that cannot be marked gets no push, because its tags would still say that
- * it is proven.
+ * Marks nodes as having a push in progress. A proven node that cannot be marked gets no push, because its tags would
+ * still say that it is proven.
  */
 async function mark(access: Access, nodes: readonly AwsNode[], ruleSetId: string) {
   const failed = await markPushed(access, nodes, ruleSetId);
@@ -69,7 +69,10 @@ async function mark(access: Access, nodes: readonly AwsNode[], ruleSetId: string
   return { marked: nodes.filter((node) => !excluded.has(node)), unmarked };
 }
 
-/** Removes the mark from nodes that received no push. If that fails, their next push is delayed. */
+/**
+ * Removes the mark from nodes that received no push. If the mark cannot be removed, the next push to the node is
+ * delayed.
+ */
 async function unmark(
   access: Access,
   marked: readonly AwsNode[],
@@ -85,22 +88,25 @@ async function unmark(
 function tooLarge({ length }: string): PermanentError {
   return new PermanentError(
     'rule-set-too-large',
-    `The packed rule set has ${length} characters; an SSM command carries at most ${packedLimit}`,
+    `The packed rule set has ${length} characters; the limit for an SSM command is ${packedLimit}`,
     { advice: 'Configure fewer or wider ranges for the cluster.' },
   );
 }
 
-/** The default delay suits SSM agents, which register 10 to 60 s after the instance has started. */
+/** The default delay is chosen for SSM agents, which register 10 to 60 s after the instance has started. */
 function notReady(node: AwsNode, reason: string, retryAfterSeconds = 5): PushResult<AwsNode> {
   return { result: 'not-ready', node, reason, retryAfterSeconds };
 }
 
-/** Rejected groups of this size or smaller are retried as a whole. That limits the calls for 50 nodes to 15. */
+/**
+ * Rejected groups of this size or smaller are not divided further but retried as a whole, which limits the calls for 50
+ * nodes to 15.
+ */
 const minBisectSize = 7;
 
 /**
- * Sends one command to up to 50 nodes. SSM rejects the whole command because of a single node. If the error names
- * nodes, the command is repeated without them; otherwise they are found by bisection.
+ * Sends one command to up to 50 nodes. A single invalid node makes SSM reject the whole command. If the error names
+ * nodes, the command is repeated without them; otherwise the invalid nodes are found by bisection.
  */
 async function send(
   access: Access,
@@ -115,7 +121,7 @@ async function send(
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     const named = new Set(idsMentionedIn(error, ids));
-    // A denial that names no instance concerns the document, so it affects all nodes.
+    // A denial that names no instance is about the document, so it affects all nodes.
     if (isCredentialsError(error) || (error.code === 'access-denied' && named.size === 0)) throw error;
     if (error.code === 'InvalidInstanceId' && named.size === 0 && nodes.length > minBisectSize) {
       const halves = chunks(nodes, Math.ceil(nodes.length / 2));
@@ -143,10 +149,10 @@ function rejected(node: AwsNode, error: PeermasqError): PushResult<AwsNode> {
 const pageLimit = 50;
 const filterLimit = 100;
 
-/** Returns those of the given instances whose SSM agent is online. */
+/** Returns the instances whose SSM agent is online. */
 type ReadOnlineAgents = (ids: readonly string[], deadline: Deadline) => Promise<ReadonlySet<string>>;
 
-/** Concurrent requests share one listing, for example when several rule sets are pushed. */
+/** Concurrent requests share one listing, for example if several rule sets are pushed at the same time. */
 export function makeReadOnlineAgents(clients: Clients): ReadOnlineAgents {
   let next: { readonly ids: Set<string>; readonly result: Promise<ReadonlySet<string>> } | undefined;
   return (requested, deadline) => {

@@ -24,8 +24,8 @@ function formatStatus({ state, at, ruleSet, routes, format, code }: StatusRecord
 }
 
 /**
- * Marks nodes as pushed to. Must be called before a push: the mark invalidates the previous proof even if the node
- * never reports, and keeps other processes from pushing the same rule set.
+ * Marks nodes as having a push in progress. Must be called before a push: the mark invalidates the previous proof even
+ * if the node never reports, and prevents other processes from pushing the same rule set.
  * @returns the nodes that could not be marked
  */
 export function markPushed(
@@ -42,7 +42,7 @@ export function markPushed(
   return writeAll(access, marks);
 }
 
-/** Returns the recorded number of routes, which stays in the status until another rule set is in force. */
+/** Returns the recorded number of routes. It stays in the status until another rule set is in force. */
 export const recordedRoutes = ({ recorded }: AwsNode): Pick<StatusRecord, 'routes'> =>
   definedOnly({ routes: recorded?.routes });
 
@@ -105,12 +105,12 @@ async function writeTags(
   return failures;
 }
 
-/** Errors that concern single instances. CreateTags then tags none of the instances in the call. */
+/** Errors caused by single instances. After such an error, none of the instances in the CreateTags call is tagged. */
 const instanceErrors = /^(TagLimitExceeded|InvalidID|InvalidInstanceID\.\w+)$/;
 
 /**
- * Returns the nodes that an error concerns. Denials, throttling and timeouts concern all nodes, because single calls
- * would fail too.
+ * Returns the nodes that an error affects. Denials, throttling and timeouts affect all nodes, because calls for single
+ * nodes would also fail.
  */
 function failedNodes(error: PeermasqError, nodes: readonly AwsNode[]): readonly AwsNode[] {
   if (nodes.length === 1 || !instanceErrors.test(error.code)) return nodes;
@@ -120,7 +120,7 @@ function failedNodes(error: PeermasqError, nodes: readonly AwsNode[]): readonly 
 
 const idsOf = (nodes: readonly AwsNode[]) => nodes.map(({ ref }) => ref.id);
 
-/** @returns the error if the call failed, and so no node was tagged */
+/** @returns the error if the call failed; in that case no node was tagged */
 async function createTags(
   { clients: { ec2 }, deadline }: Access,
   nodes: readonly AwsNode[],

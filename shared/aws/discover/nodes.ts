@@ -16,8 +16,8 @@ import { distinct } from './networks';
 import { lastPushOf, parseStatus, recordedOf, type StatusRecord, type Tags } from './recorded-status';
 
 /**
- * An EC2 instance. The description of an instance includes its network and tags, so route discovery and pushes need
- * no second call.
+ * An EC2 instance. The description of an instance includes its network and tags, so route discovery and pushes need not
+ * read the instance again.
  */
 export interface AwsNode extends Node {
   readonly ref: AwsNodeRef;
@@ -31,8 +31,8 @@ export interface NodeNetwork {
   /** The subnet of the primary network interface. */
   readonly subnetId: string;
   /**
-   * The subnets of the node's other interfaces in the VPC. The VPC CNI attaches interfaces for pods when the first
-   * pods start, so a new node has none yet.
+   * The subnets of the node's secondary interfaces in the VPC. The VPC CNI attaches secondary interfaces for pods when
+   * the first pods start, so a new node does not have any yet.
    */
   readonly otherSubnetIds: readonly string[];
 }
@@ -46,7 +46,7 @@ export function makeNodes(clients: Clients): NodeInventory<AwsNode> {
   const findBottlerocketImages = makeBottlerocketFinder(clients);
 
   const toNodes = async (described: readonly DescribedInstance[], deadline: Deadline): Promise<AwsNode[]> => {
-    // The program has already run on an instance with a record, so that instance does not run Bottlerocket.
+    // If an instance has a record, the node program has already run on it, so it does not run Bottlerocket.
     const unknown = described.filter(({ instance }) => !recordedOf(tagsOf(instance), instance.LaunchTime));
     const imageIds = unknown.flatMap(({ instance: { ImageId } }) => ImageId ?? []);
     const bottlerocketImages = await findBottlerocketImages(imageIds, deadline);
@@ -76,7 +76,7 @@ export function makeNodes(clients: Clients): NodeInventory<AwsNode> {
       ];
       const described = await describeInstances(clients, { Filters, MaxResults: 1_000 }, deadline);
       const nodes = await toNodes(described, deadline);
-      // The API filter covers only tag keys, not values.
+      // The API filter matches only tag keys, so tag values are checked here.
       const isSelected = (name: string) => clusters.includes('*') || clusters.includes(name);
       return nodes.filter((node) => node.clusters.some(isSelected));
     },
@@ -106,13 +106,13 @@ async function describeInstances(
 type FindImages = (imageIds: readonly string[], deadline: Deadline) => Promise<ReadonlySet<string>>;
 
 /**
- * Returns a function that finds the Bottlerocket images among the given ones. Only the name of an AMI shows the
- * operating system (bottlerocket-os/bottlerocket: `bottlerocket-aws-k8s-VERSION-ARCH-vRELEASE`); DescribeInstances
- * does not return that name. A copy of an image with another name is missed, and its node then reports that it has no
- * iptables.
+ * Returns a function that finds the Bottlerocket images among the given images. Only the name of an AMI identifies the
+ * operating system (bottlerocket-os/bottlerocket: `bottlerocket-aws-k8s-VERSION-ARCH-vRELEASE`); DescribeInstances does
+ * not return that name. A copy of an image under another name is not recognized; its nodes then report that they have
+ * no iptables.
  */
 function makeBottlerocketFinder({ ec2 }: Clients): FindImages {
-  // An AMI never changes, so results are cached.
+  // An AMI never changes, so the results are cached.
   const known = new Set<string>();
   const bottlerocket = new Set<string>();
   return async (imageIds, deadline) => {
@@ -154,8 +154,8 @@ const tagsOf = ({ Tags = [] }: Instance): Tags =>
   new Map(Tags.map(({ Key = '', Value = '' }) => [Key, Value]));
 
 /**
- * Returns the names of the node's clusters. Malformed names are included: without them, a node of two clusters would
- * look like a node of one. A `kubernetes.io/cluster/NAME` tag counts with any value, as in
+ * Returns the names of the node's clusters. Malformed names are included: without them, a node of two clusters could
+ * look like a node of one cluster. A `kubernetes.io/cluster/NAME` tag is valid with any value, as in
  * kubernetes/cloud-provider-aws (`tags.go`).
  */
 function clustersOf(tags: Tags): string[] {

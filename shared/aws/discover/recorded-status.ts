@@ -14,7 +14,7 @@ export interface StatusRecord {
   readonly ruleSet?: string;
   /** The number of routes from which the rule set in force was computed. */
   readonly routes?: number;
-  /** The rule set format of the functions that recorded a proof. Older node programs proved less. */
+  /** The latest rule set format at the time when the proof was recorded. A proof of an earlier format covers less. */
   readonly format?: number;
   readonly code?: LastPush['code'];
 }
@@ -44,8 +44,8 @@ export function parseStatus(tags: Tags): StatusRecord | undefined {
 }
 
 /**
- * The node reports or times out within this time; after that, the push may be repeated. It is also the time limit for
- * the start of a command (`TimeoutSeconds`).
+ * The time after which a push may be repeated, because the node has then reported or timed out. It is also the time
+ * limit for the start of a command (`TimeoutSeconds`).
  */
 export const pushTimeoutMs = 120_000;
 
@@ -56,9 +56,9 @@ export function isPushInProgress(status: StatusRecord | undefined, ruleSetId: st
 }
 
 /**
- * Returns the rule set that the tags record. A proof counts only if it was recorded after this launch: "Launch more
- * like this" copies tags, and a restarted instance has to prove its rules again. An older record still means that
- * rules may be in force.
+ * Returns the rule set that the tags record. A proof is valid only if it was recorded after the last launch: "Launch
+ * more like this" copies tags, and a restarted instance has to prove its rules again. A record from before the launch
+ * still means that rules may be in force.
  */
 export function recordedOf(tags: Tags, launchedAt: Date | undefined): RecordedState | undefined {
   const ruleSetId = tags.get(ruleSetTag) ?? '';
@@ -78,8 +78,8 @@ function isProof(status: StatusRecord | undefined, launchedAt: Date | undefined)
 }
 
 /**
- * Returns the result of the last push. Undefined while a push is in progress, or if the result was recorded before
- * this launch.
+ * Returns the result of the last push. Undefined while a push is in progress, or if the result was recorded before the
+ * last launch.
  */
 export function lastPushOf(tags: Tags, launchedAt: Date | undefined): Node['lastPush'] {
   const status = parseStatus(tags);

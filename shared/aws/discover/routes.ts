@@ -133,7 +133,7 @@ function routesIn(
 ): Route[] {
   const own = tables.filter(({ subnetIds }) => subnetIds.includes(subnetId));
   const ownRoutes = own.flatMap(({ table: { Routes = [] } }) => Routes);
-  // Routes with any target count, because packets of the primary interface use all of them.
+  // Routes with any kind of target are included, because packets from the primary interface use all of them.
   const ownDestinations = new Set(ownRoutes.flatMap((route) => destinationsOf(route, inventory)));
   const others = tables
     .filter((table) => !own.includes(table))
@@ -187,8 +187,8 @@ const routeState = ({ State }: TableRoute): Route['state'] => (State === 'active
 
 /**
  * Returns the state of a route over a peering. A route can exist before its peering is active, and the route's own
- * state does not always show that. The status is undefined if this account cannot describe the peering, as in a
- * shared VPC; then only the state of the route is known.
+ * state does not always show that. In a shared VPC, this account may be unable to describe the peering. The status is
+ * then undefined, and only the state of the route is known.
  */
 function peeringRouteState(status: string | undefined, route: TableRoute): Route['state'] {
   if (status === 'provisioning') return 'provisioning';

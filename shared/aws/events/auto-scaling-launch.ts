@@ -42,7 +42,7 @@ export type LifecycleResult = 'CONTINUE' | 'ABANDON';
 
 /**
  * Completes the lifecycle hook of a launch.
- * @returns false if the group no longer waits because the heartbeat timed out or the instance is gone
+ * @returns false if the group is no longer waiting, because the heartbeat has timed out or the instance is gone
  */
 export async function completeLaunch(
   { autoScaling }: Clients,

@@ -19,7 +19,7 @@ export interface NodesJoined {
 }
 
 /**
- * A change of routes or peerings. Most of these events do not name a network, so all nodes in the account are
+ * A change of routes or peerings. Most of these events do not identify a network, so all nodes in the account are
  * reconciled.
  */
 export interface RoutesChanged {
@@ -31,8 +31,8 @@ export interface RoutesChanged {
 }
 
 /**
- * An SSM command has finished on an instance. The command may belong to any SSM document, not only to those of
- * peermasq.
+ * An SSM command has finished on an instance. The command may belong to any SSM document, including those of other
+ * tools.
  */
 export interface CommandFinished {
   readonly kind: 'command-finished';

@@ -10,13 +10,13 @@ import {
   type Malformed,
 } from './event';
 
-/** The accounts whose nodes a deployment handles. It only handles nodes in its own region. */
+/** The region and the accounts whose nodes a deployment handles. */
 export interface EventScope {
   readonly region: string;
   readonly accounts: readonly string[];
 }
 
-/** The message that Auto Scaling sends when a lifecycle hook gets the queue as its target. */
+/** The message that Auto Scaling sends when the queue becomes the target of a lifecycle hook. */
 const testNotificationSchema = z.object({ Event: z.literal('autoscaling:TEST_NOTIFICATION') });
 
 /**

@@ -28,7 +28,7 @@ export interface QueueTarget {
 const batchLimit = 10;
 
 /**
- * Sets when each message is delivered again. By default that is after the queue's visibility timeout.
+ * Sets the time at which each message is delivered again. The default is the queue's visibility timeout.
  * @throws PeermasqError if a change fails; that message is delivered again after the visibility timeout
  */
 export async function delayRetries(
@@ -84,8 +84,8 @@ export async function sendToDeadLetterQueue(
 }
 
 /**
- * Replaces characters that SQS does not accept. SQS accepts the characters of XML 1.0, so no other control characters
- * and no unpaired surrogates.
+ * Replaces characters that SQS does not accept. SQS accepts only the characters that XML 1.0 allows, which excludes
+ * most control characters and unpaired surrogates.
  */
 const printable = (text: string): string =>
   text.replaceAll(/[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu, '\uFFFD');

@@ -22,9 +22,9 @@ export interface AclTraffic {
 }
 
 /**
- * Returns the rule that decides for each port. Rules apply in order of their numbers, and the first match decides
- * (VPC user guide, "Network ACL rules").
- * @returns matches in order of the ports, together covering all ports
+ * Returns the rule that decides for each port. Rules apply in order of their numbers, and the first match decides (VPC
+ * user guide, "Network ACL rules").
+ * @returns the matches in order of their ports; together they cover all ports
  */
 export function matchAclEntries(
   entries: readonly NetworkAclEntry[],

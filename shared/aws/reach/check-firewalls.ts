@@ -9,7 +9,7 @@ import { describeInterfaceCommand } from './fix-command';
 import { undefinedIfDenied } from './network-reader';
 import { hasAddress, type PathContext } from './path-context';
 
-/** Checks whether the firewalls of the node's interface allow the connection out and its return traffic in. */
+/** Checks whether the firewalls of the node's interface allow the outbound connection and its return traffic. */
 export async function checkNodeFirewall(context: PathContext): Promise<CheckResult> {
   const { local, home, connection, instanceId } = context;
   const networkInterface = await context.localInterface();
@@ -28,7 +28,7 @@ export async function checkNodeFirewall(context: PathContext): Promise<CheckResu
   return evaluateEndpoint(context, endpoint, remote?.SubnetId);
 }
 
-/** Checks whether the firewalls of the destination's interface allow the connection in and its return traffic out. */
+/** Checks whether the firewalls of the destination's interface allow the inbound connection and its return traffic. */
 export async function checkPeerFirewall(context: PathContext): Promise<CheckResult> {
   const { source, destination } = context.connection;
   const remote = await context.remote();
@@ -59,7 +59,7 @@ export async function checkPeerFirewall(context: PathContext): Promise<CheckResu
 
 /**
  * Returns the VPC range that contains the node, because the fix has to allow all nodes of the cluster, not only this
- * one.
+ * node.
  */
 async function nodeRange({ local, vpcId, connection: { source } }: PathContext): Promise<Cidr> {
   const vpc = await undefinedIfDenied(local.vpc(vpcId));

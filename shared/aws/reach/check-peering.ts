@@ -21,7 +21,7 @@ export async function checkPeering(context: PathContext): Promise<CheckResult> {
     }
     case 'hidden-peering': {
       const { tableId, destination: to, target } = nextHop.route;
-      const evidence = `${tableId} routes ${to} to ${target.id}, an active route. ${context.home.account} cannot describe that peering: the account that owns ${context.vpcId} can.`;
+      const evidence = `${tableId} routes ${to} to ${target.id}, an active route. ${context.home.account} cannot describe that peering; only the account that owns ${context.vpcId} can.`;
       return { state: 'unknown', evidence: [evidence] };
     }
     case 'none': {

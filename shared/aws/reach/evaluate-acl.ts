@@ -22,7 +22,7 @@ interface Flow {
   readonly direction: Direction;
   readonly traffic: 'traffic' | 'return traffic';
   readonly ports: Ports;
-  /** The check fails if any of these ports is denied. */
+  /** Ports that have to be allowed. The check fails if any of them is denied. */
   readonly required: Ports;
 }
 
@@ -74,8 +74,8 @@ const formatMatches = (matches: readonly AclMatch[]): string =>
     .join(', ');
 
 /**
- * Returns a command that allows the traffic before the rule that blocks it. If no rule number is free, the command
- * deletes the blocking rule.
+ * Returns a command that inserts an allow rule before the rule that blocks the traffic. If no rule number is free, the
+ * command deletes the blocking rule.
  */
 function allowInAcl({ context, endpoint, acl, flow }: AclCheck, blockingRule: number): string {
   const { ec2 } = context;

@@ -17,8 +17,8 @@ export interface Endpoint {
   /** The account and region in which the other end's interface can be described. */
   readonly otherLocation: AccountRegion;
   /**
-   * The range that a fix allows. For a peer that is its address; for a node it is the VPC range, which also contains the
-   * nodes that will replace it.
+   * The range that the fix command allows. For a peer, it is the peer's address. For a node, it is the VPC range, which
+   * also contains future replacements of the node.
    */
   readonly allowedRange: Cidr;
 }

@@ -21,7 +21,7 @@ export const makeEc2 =
       .map(shellQuote)
       .join(' ');
 
-/** Many options and filters have a different name for IPv6. */
+/** Many options and filters have different names for IPv4 and IPv6. */
 export const byFamily = ({ family }: Pick<Address, 'family'>, ipv4: string, ipv6: string): string =>
   family === 4 ? ipv4 : ipv6;
 

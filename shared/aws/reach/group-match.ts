@@ -5,12 +5,12 @@ import { validCidrs, type NetworkReader } from './network-reader';
 /** The other end of a connection, as the rules of a security group match it. */
 export interface OtherEndpoint {
   readonly address: Address;
-  /** The security groups of the interface with the address. Undefined if they cannot be read. */
+  /** The security groups of the interface that has the address. Undefined if the groups cannot be read. */
   readonly groupIds: readonly string[] | undefined;
 }
 
 export interface GroupMatch {
-  /** False if the match depends on the security groups of the other end, and these cannot be read. */
+  /** False if the match depends on the security groups of the other end and these groups cannot be read. */
   readonly isCertain: boolean;
   /** `port 5432, 172.20.0.0/16` */
   readonly rule: string;
@@ -22,8 +22,8 @@ interface Traffic {
 }
 
 /**
- * Returns the first rule that allows TCP to a port, or else the first rule that may allow it. Security groups have no
- * deny rules, so the result is undefined if the traffic is denied.
+ * Returns the first rule that allows TCP to a port, or, if there is none, the first rule that may allow it. Security
+ * groups have no deny rules, so the result is undefined if the traffic is denied.
  */
 export async function matchPermissions(
   reader: NetworkReader,

@@ -26,7 +26,7 @@ import { readPeerings, readPrefixList, readRouteTables, readVpcs } from '../disc
 export interface NetworkReader {
   readonly vpc: (id: string) => Promise<Vpc | undefined>;
   readonly tables: (vpcId: string) => Promise<readonly RouteTable[]>;
-  /** The peerings that the VPC requested and those that it accepted. */
+  /** The peerings of the VPC, both as requester and as accepter. */
   readonly peerings: (vpcId: string) => Promise<readonly VpcPeeringConnection[]>;
   /** Resolves with no ranges if the prefix list does not exist in this account and region. */
   readonly prefixList: (id: string) => Promise<readonly Cidr[]>;
@@ -104,7 +104,7 @@ function makeDescriber({ ec2 }: Clients, deadline: Deadline) {
   };
 }
 
-/** Returns the valid CIDRs. Other text matches no address, so it is dropped. */
+/** Returns the valid CIDRs. Other text is ignored, because it matches no address. */
 export const validCidrs = (texts: readonly (string | undefined)[]): Cidr[] =>
   texts.flatMap((text) => (text === undefined ? [] : (tryParseCidr(text) ?? [])));
 

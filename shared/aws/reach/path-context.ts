@@ -35,12 +35,12 @@ export interface RemoteVpc extends AccountRegion {
 /** One connection, with the data that its checks share. Each value is read once, on first use. */
 export interface PathContext extends Omit<PathStart, 'readerFor'> {
   readonly ec2: Ec2;
-  /** The route that the node's subnet has for the destination. */
+  /** The route for the destination in the node's subnet. */
   forwardRoute(): Promise<RouteLookup | undefined>;
   nextHop(): Promise<NextHop>;
   /** Undefined if no known VPC contains the destination. */
   remote(): Promise<RemoteVpc | undefined>;
-  /** The node's interface with the source address, or else its primary interface. */
+  /** The node's interface that has the source address. If there is none, the primary interface. */
   localInterface(): Promise<NetworkInterface | undefined>;
   /** The interface with the destination address. */
   remoteInterface(): Promise<NetworkInterface | undefined>;
@@ -90,7 +90,7 @@ async function findNextHop(
   const peerings = await Promise.all(vpcPeerings.map((one) => toPeering(one, start)));
   const routedPeeringId = route?.target.kind === 'peering' ? route.target.id : undefined;
   const isListed = peerings.some(({ id }) => id === routedPeeringId);
-  // A route over a deleted peering would be a blackhole, so this peering exists but is not visible.
+  // The route is not a blackhole, so its peering was not deleted but is not visible to this account.
   if (route && routedPeeringId !== undefined && !isListed && !route.isBlackhole)
     return { kind: 'hidden-peering', route };
   const peering = choosePeering(peerings, destination, routedPeeringId);
@@ -102,8 +102,8 @@ async function findNextHop(
 const isPrimary = ({ Attachment }: NetworkInterface): boolean => Attachment?.DeviceIndex === 0;
 
 /**
- * Whether the interface has the address. A rule that names a security group matches only these addresses, not the
- * addresses for which an interface forwards packets.
+ * Whether the interface has the address. A rule that references a security group matches only the interface's own
+ * addresses, not addresses for which it forwards packets.
  */
 export function hasAddress(networkInterface: NetworkInterface, address: Address): boolean {
   const {

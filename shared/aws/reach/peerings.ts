@@ -41,7 +41,7 @@ export async function toPeering(vpcPeering: VpcPeeringConnection, start: Home): 
     : { id, status, local: requester, remote: accepter, accepter };
 }
 
-/** EC2 lists the CIDR blocks only of active peerings. For other peerings they come from the VPC, if it can be read. */
+/** EC2 lists the CIDR blocks only of active peerings. For other peerings, they are read from the VPC, if possible. */
 async function toSide(info: VpcPeeringConnectionVpcInfo = {}, { home, readerFor }: Home): Promise<Side> {
   const { VpcId: vpcId = '', OwnerId: account = home.account, Region: region = home.region } = info;
   const texts = [
@@ -59,12 +59,15 @@ async function toSide(info: VpcPeeringConnectionVpcInfo = {}, { home, readerFor 
 export const rangeWith = ({ ranges = [] }: Side, address: Address): Cidr | undefined =>
   ranges.find((range) => contains(range, address));
 
-/** Best first. EC2 keeps listing a peering for a while after it was deleted; such statuses rank last. */
+/**
+ * The statuses, best first. EC2 lists a peering for a while after its deletion; the statuses of deleted peerings rank
+ * last.
+ */
 const statuses = ['active', 'provisioning', 'pending-acceptance', 'initiating-request'];
 
 /**
- * Returns the peering that most likely leads to the destination: active ones first, then the one that the route
- * names.
+ * Returns the peering that most likely leads to the destination: active peerings rank first, then the peering that is
+ * the target of the route.
  */
 export function choosePeering(
   peerings: readonly Peering[],

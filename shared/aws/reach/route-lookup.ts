@@ -10,7 +10,7 @@ export interface Target {
   readonly id: string;
 }
 
-/** The route that a subnet has for an address. */
+/** The route for an address in a subnet. */
 export interface MatchedRoute {
   readonly tableId: string;
   readonly target: Target;
@@ -25,7 +25,7 @@ export interface RouteLookup {
   readonly route?: MatchedRoute;
 }
 
-/** @returns undefined if no readable route table belongs to the subnet */
+/** @returns undefined if the subnet has no readable route table */
 export async function lookUpRoutes(
   reader: NetworkReader,
   location: { readonly vpcId: string; readonly subnetId?: string },

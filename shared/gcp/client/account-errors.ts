@@ -18,7 +18,7 @@ const patterns: readonly Pattern[] = [
     matches: /requires? a quota project|USER_PROJECT_DENIED|serviceusage\.services\.use/i,
     toAccountError: () => ({
       code: 'permission-denied',
-      summary: 'the credentials have no quota project, or may not use it',
+      summary: 'the credentials have no quota project, or no permission to use it',
       advice: 'Run: gcloud auth application-default set-quota-project PROJECT.',
     }),
   },
@@ -60,10 +60,7 @@ const patterns: readonly Pattern[] = [
   },
 ];
 
-/**
- * Returns undefined if the error concerns only the call itself.
- * @param text the reason and the message of an error
- */
+/** Returns undefined if the error affects only one call. @param text the reason and the message of an error */
 export function findAccountError(text: string): AccountError | undefined {
   const pattern = patterns.find(({ matches }) => matches.test(text));
   const [, project = 'PROJECT'] = /projects?(?:[ /=]| ['`])([a-z0-9][a-z0-9:.-]*[a-z0-9])/i.exec(text) ?? [];

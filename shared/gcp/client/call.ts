@@ -9,8 +9,8 @@ const callTimeoutMs = 30_000;
 export type CallOptions = ReturnType<typeof callOptions>;
 
 /**
- * Options for one attempt that ends when the remaining time is over; `callWithAttempts` makes the retries. Without
- * `autoPaginate: false`, the async iterables of lists log a warning.
+ * Options for a single attempt, which ends when the remaining time is over. `callWithAttempts` makes the retries.
+ * Without `autoPaginate: false`, the async iterables of lists log a warning.
  */
 function callOptions(deadline: Deadline) {
   const timeout = Math.min(callTimeoutMs, Math.max(1, deadline - Date.now()));
@@ -25,8 +25,8 @@ export interface Call {
 }
 
 /**
- * Calls the API, and retries until the call succeeds, fails permanently, or the time, attempts or retry budget is
- * used up. Without this function, the official client retries reads only on 503, and never retries writes.
+ * Calls the API, and retries until the call succeeds or fails permanently, or until the time, the attempts or the retry
+ * budget is used up. Without this function, the official client retries reads only on 503, and never retries writes.
  * @throws PermanentError | RetryableError
  */
 export function call<T>(
@@ -47,7 +47,7 @@ export async function callWithAttempts<T>(
       budget.retries = Math.min(maxRetries, budget.retries + retriesPerSuccess);
       return result;
     } catch (thrown) {
-      // An inner call has already classified the error, and retried the call if that was useful.
+      // An inner call has already classified the error, and has retried if that could help.
       const own = findPeermasqError(thrown);
       if (own) throw own;
       const error = toPeermasqError(action, thrown);
@@ -64,7 +64,8 @@ const firstPauseMs = 200;
 const maxPauseMs = 5_000;
 
 /**
- * Returns a random pause. Its maximum doubles from 200 ms to 5 s, so that writers that collided do not collide again.
+ * Returns a random pause, so that writers that collided do not collide again. Its maximum doubles with each attempt,
+ * from 200 ms to 5 s.
  */
 const backoffMs = (attempt: number): number =>
   Math.random() * Math.min(maxPauseMs, firstPauseMs * 2 ** attempt);
@@ -101,7 +102,7 @@ export interface Listing<Entry, Item> {
 
 /**
  * Returns the items of all pages, in order. The client requests the pages itself, hides the page tokens, and uses the
- * first page's timeout for all pages. The deadline is therefore checked here, which also ends a listing whose pages
+ * first page's timeout for all pages. The deadline is therefore checked here. The check also ends a listing whose pages
  * repeat.
  */
 export function listAll<Entry, Item>(listing: Listing<Entry, Item>): Promise<Item[]> {
@@ -155,8 +156,8 @@ export async function mapLimited<T, R>(
 export const apiCalls = makeApiCallCounter();
 
 /**
- * The longest wait for the rate limiter. It is less than the 30 seconds that a call may take: a call that would have
- * to wait longer fails immediately and is retried later.
+ * The longest wait for the rate limiter. A call that would have to wait longer fails immediately and is retried later.
+ * The limit is below the 30 seconds that a call may take.
  */
 const maxWaitMs = 20_000;
 
@@ -181,12 +182,12 @@ const limiters = {
 
 type Fetch = (url: string, init?: { method?: string }) => Promise<unknown>;
 
-/** The part of GoogleAuth through which the official clients make all calls. */
+/** The part of GoogleAuth that the official clients use for all calls. */
 interface FetchingAuth {
   fetch: unknown;
 }
 
-/** Counts each call of the clients (for lists, each page), and delays calls that exceed the rate limit. */
+/** Counts each call of the clients (each page of a list is one call), and delays calls that exceed the rate limit. */
 export function limitAndCountCalls(auth: FetchingAuth): void {
   const send = (auth.fetch as Fetch).bind(auth);
   auth.fetch = async (...args: Parameters<Fetch>): Promise<unknown> => {

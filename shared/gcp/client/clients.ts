@@ -1,4 +1,4 @@
-// Imports one module per client, because loading the whole package takes more than twice as long.
+// Imports one module per client, because loading the whole package would take more than twice as long.
 import { InstancesClient } from '@google-cloud/compute/build/src/v1/instances_client';
 import { NetworksClient } from '@google-cloud/compute/build/src/v1/networks_client';
 import { RoutersClient } from '@google-cloud/compute/build/src/v1/routers_client';
@@ -8,7 +8,10 @@ import { ZoneOperationsClient } from '@google-cloud/compute/build/src/v1/zone_op
 import { lazy, memoize } from '../../core/util/functional';
 import { limitAndCountCalls } from './call';
 
-/** The Compute Engine clients. Each client is created on first use, because that takes tens of milliseconds. */
+/**
+ * The Compute Engine clients. Each client is created on first use, because creating a client takes tens of
+ * milliseconds.
+ */
 export interface Clients {
   instances(): Promise<InstancesClient>;
   networks(): Promise<NetworksClient>;
@@ -16,7 +19,7 @@ export interface Clients {
   routes(): Promise<RoutesClient>;
   subnetworks(): Promise<SubnetworksClient>;
   zoneOperations(): Promise<ZoneOperationsClient>;
-  /** Creates a client that is not included in the functions' bundles. */
+  /** Creates a client that is excluded from the functions' bundles. */
   other<Client>(make: new (options: SharedOptions) => Client): Promise<Client>;
   /** The project to which the credentials belong. */
   project(): Promise<string>;

@@ -6,7 +6,7 @@ import { predefinedRoleOf, roleOf } from './permissions';
 
 /**
  * Returns the PermanentError or RetryableError inside an error, because the client wraps errors that are thrown while
- * it sends. Undefined for other errors.
+ * it sends a request. Undefined for other errors.
  */
 export function findPeermasqError(thrown: unknown): PeermasqError | undefined {
   const candidates = [thrown, property(thrown, 'cause')];
@@ -25,7 +25,7 @@ interface ErrorDetails {
   readonly isNetworkError: boolean;
 }
 
-/** The HTTP statuses that gRPC codes stand for. The client reports a gRPC code if it has no HTTP status. */
+/** The HTTP status for each gRPC code. The client reports a gRPC code if it has no HTTP status. */
 const statusOfCode: Readonly<Record<number, number>> = {
   3: 400,
   4: 504,
@@ -128,7 +128,7 @@ function retryFor(details: ErrorDetails): Retry | undefined {
   if (status === 412 && !isPolicyError(details)) {
     return {
       code: 'conflict',
-      advice: 'Another writer was first. The functions retry automatically.',
+      advice: 'Another process has changed the resource. The functions retry automatically.',
       seconds: 1,
     };
   }
@@ -151,11 +151,11 @@ function retryFor(details: ErrorDetails): Retry | undefined {
 
 const quotaReasons = /^(rateLimitExceeded|userRateLimitExceeded|quotaExceeded|RATE_LIMIT_EXCEEDED)$/;
 
-/** Whether the quota is exhausted. Such errors have the same status as a missing permission. */
+/** Whether the quota is exhausted. The error has the same status as a missing permission. */
 const isQuotaError = ({ status, reason = '', text }: ErrorDetails): boolean =>
   status === 403 && (quotaReasons.test(reason) || /rate limit|quota exceeded/i.test(text));
 
-/** Whether an organisation policy rejected the request. Such errors have the same status as a stale fingerprint. */
+/** Whether an organisation policy rejected the request. The error has the same status as a stale fingerprint. */
 const isPolicyError = ({ status, text }: ErrorDetails): boolean =>
   status === 412 && /\bconstraint/i.test(text);
 
@@ -167,7 +167,7 @@ function permanentError(details: ErrorDetails): { readonly code: string; readonl
       advice: 'An organisation policy forbids the request. Contact the administrator of your organisation.',
     };
   }
-  if (status === 404) return { code: 'not-found', advice: 'The resource does not exist, or was deleted.' };
+  if (status === 404) return { code: 'not-found', advice: 'The resource does not exist or was deleted.' };
   if (status === 403) return { code: 'permission-denied', advice: permissionAdvice(text) };
   // Google Cloud sends this error with status 400. A caller that changes a VM must be allowed to act as the VM's
   // service account.

@@ -40,7 +40,8 @@ export async function waitForOperation(
     if (Date.now() >= deadline) throw unfinished(operation);
     const waitStartedAt = Date.now();
     operation = await wait(clients, { ref, operation }, deadline);
-    // The API may respond before the operation is done: after two minutes, or immediately if the API is overloaded.
+    // The API may respond before the operation is done, either after two minutes or, if the API is overloaded,
+    // immediately.
     const pauseMs = Math.min(waitStartedAt + minWaitMs, deadline) - Date.now();
     if (operation.status !== 'DONE' && pauseMs > 0) await sleep(pauseMs);
   }

@@ -1,7 +1,6 @@
 /**
- * The permissions of the functions. The custom roles in infra/gcp/modules/project grant them, and a test compares
- * both lists. Each role is granted in the projects that it applies to. docs/cli.md lists the permissions of
- * operators.
+ * The permissions of the functions. The custom roles in infra/gcp/modules/project grant them, and a test compares both
+ * lists. Each role is granted only in the projects that need it. docs/cli.md lists the permissions of operators.
  */
 
 /** Granted in each project with nodes. */

@@ -48,7 +48,7 @@ export function withRuleSet(
     [routesKey, String(routes)],
     [programKey, programValue(program)],
     [startupScriptKey, composeStartupScript(valueOf(startupScriptKey))],
-    // If a user has set FALSE, the value is kept, and the node cannot report.
+    // If a user has set this key to FALSE, the value is kept, and the node cannot report.
     [guestAttributesKey, valueOf(guestAttributesKey) ?? 'TRUE'],
   ]);
   const others = current.filter((item) => !isExpiredSnapshotRequest(item));
@@ -62,14 +62,15 @@ export function withRuleSet(
 }
 
 /**
- * Returns the metadata value for a rule set. An equal rule set is kept regardless of its generation. With `force`, a
- * newer generation replaces it, so that the watcher on the node applies the rule set again.
+ * Returns the metadata value for a rule set. If the metadata already contains an equal rule set, it is kept regardless
+ * of its generation. With `force`, it is replaced by the newer generation, so that the watcher on the node reapplies
+ * the rule set.
  */
 function ruleSetValue(
   current: string | undefined,
   { ruleSet, force }: { readonly ruleSet: RuleSet; readonly force: boolean },
 ): string {
-  // An unreadable value is damaged or not from peermasq, and is replaced.
+  // An unreadable value, which is damaged or not from peermasq, is replaced.
   const existing = current === undefined ? undefined : tryParse(() => parseRuleSet(current));
   const isEqual = existing !== undefined && ruleSetId(existing) === ruleSetId(ruleSet);
   if (current !== undefined && isEqual && !force) return current;
@@ -82,8 +83,8 @@ function ruleSetValue(
 const superseded = (existing: RuleSet, { generation }: RuleSet) =>
   new RetryableError(
     'superseded',
-    `The instance already has a rule set of generation ${existing.generation}, which is not older than ${generation}`,
-    { advice: 'The functions plan the node again.', retryAfterSeconds: 5 },
+    `The instance already has a rule set of generation ${existing.generation}, and the new rule set has generation ${generation}`,
+    { advice: 'The functions automatically plan the node again.', retryAfterSeconds: 5 },
   );
 
 const clockSkew = ({ generation }: RuleSet) =>
@@ -106,8 +107,8 @@ export function isCurrentVersion(items: MetadataItems, program: string): boolean
 const packProgram = memoize((program: string) => gzipSync(program, { level: 9 }).toString('base64'));
 
 /**
- * Returns the metadata value for the node program. It is packed because every list of instances contains the value
- * once per instance.
+ * Returns the metadata value for the node program. The value is packed, because every list of instances contains a copy
+ * for each instance.
  */
 const programValue = (program: string): string =>
   program.length > plainLimitBytes ? packProgram(program) : program;
@@ -119,25 +120,28 @@ export function hasPeermasqItems(items: MetadataItems): boolean {
   return isOurs || items.some(({ key }) => key === programKey || key === ruleSetKey);
 }
 
-/** Returns an identifier for a snapshot request. It starts with the time, so that abandoned requests can be removed. */
+/**
+ * Returns an identifier for a snapshot request. The identifier starts with the time, so that abandoned requests can be
+ * removed.
+ */
 export const snapshotNonce = (): string =>
   Math.floor(Date.now() / 1_000)
     .toString(16)
     .padStart(8, '0') + randomBytes(12).toString('hex');
 
-/** After this time a snapshot request has expired. No command waits that long. */
+/** The time after which a snapshot request expires. No command waits that long. */
 const snapshotRequestTtlMs = 600_000;
 
 function isExpiredSnapshotRequest({ key, value }: MetadataItem): boolean {
   if (key !== snapshotKey) return false;
   const requestedAt = Number.parseInt(value.slice(0, 8), 16) * 1_000;
-  // The time of a value that is not a nonce is NaN, so such values count as expired.
+  // For a value that is not a nonce, the time is NaN, so the value is treated as expired.
   return !(Math.abs(Date.now() - requestedAt) < snapshotRequestTtlMs);
 }
 
 /**
- * Adds a snapshot request, which replaces any earlier one. The node responds through guest attributes, so these are
- * enabled unless the user has already set that key.
+ * Adds a snapshot request, which replaces any earlier one. The node responds through guest attributes, so the change
+ * also enables these unless the user has already set their key.
  */
 export function withSnapshotRequest(current: MetadataItems, nonce: string): MetadataItems {
   const others = current.filter(({ key }) => key !== snapshotKey);
@@ -167,5 +171,5 @@ function checkLimits(items: MetadataItems): MetadataItems {
 
 const metadataTooLarge = (problem: string, limit: number) =>
   new PermanentError('metadata-too-large', `${problem}; the limit of Compute Engine is ${limit}`, {
-    advice: 'Shorten the startup script, or masquerade to fewer and wider ranges.',
+    advice: 'Shorten the startup script, or configure fewer and wider ranges.',
   });

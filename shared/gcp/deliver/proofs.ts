@@ -26,18 +26,20 @@ type GcpProof = ProofResult<GcpNode>;
 type Pushed = PushedNode<GcpNode>;
 
 /**
- * The maximum time to wait for reports. A later reconciliation handles nodes that have not reported by then. Only
- * restarts wait longer.
+ * The maximum time to wait for reports. Nodes that have not reported by then are handled by a later reconciliation.
+ * Only restarts wait longer.
  */
 const maxWaitMs = 60_000;
 
 /**
- * The pauses between reads. The guest attributes of a VM can be read only ten times a minute, by all readers
+ * The pauses between reads. The guest attributes of a VM can be read only ten times a minute in total, by all readers
  * together.
  */
 export const reportPolling = { firstPauseMs: 500, maxPauseMs: 15_000, factor: 2 };
 
-/** Batches of at least this size wait longer before they read the first reports, because each read costs a call. */
+/**
+ * For batches larger than this, the wait before the first reports are read is longer, because each read costs a call.
+ */
 const largeBatchSize = 20;
 const largeBatchPauseMs = 4_000;
 
@@ -69,7 +71,10 @@ export async function awaitProofs(
   );
 }
 
-/** Returns the error of the metadata write, if that write failed. It explains why the node has not reported. */
+/**
+ * Returns the error of the metadata write, if that write failed, because the error explains why the node has not
+ * reported.
+ */
 async function orOperationError(clients: Clients, proof: GcpProof, deadline: Deadline): Promise<GcpProof> {
   const { node } = proof;
   if (!node.written) return proof;
@@ -89,7 +94,7 @@ async function readProof(clients: Clients, pushed: Pushed, deadline: Deadline): 
   try {
     const state = await readReport(clients, node, deadline);
     const proof = evaluateState(state, pushed);
-    // If no watcher responded, the push itself may have failed; in that case, report the error of the push.
+    // If no watcher responded, the push itself may have failed. If it has, report its error.
     return proof.result === 'no-watcher' ? await orOperationError(clients, proof, deadline) : proof;
   } catch (thrown) {
     const error = toPeermasqError(`read the report of ${node.name}`, thrown);
@@ -134,7 +139,7 @@ const neverWatched =
   'The node was started before its rule set was assigned, and no watcher runs on it. The node applies the rule set when it next boots.';
 
 /**
- * Whether a report is from after the last start. Older reports are outdated, because rules do not survive a restart.
+ * Whether a report was sent after the last start. Earlier reports are outdated, because rules do not survive a restart.
  */
 function isCurrent(report: Report, { state, recorded, instance }: GcpNode): boolean {
   if (isPlannedSinceStart(report, instance)) return true;
@@ -142,19 +147,19 @@ function isCurrent(report: Report, { state, recorded, instance }: GcpNode): bool
   return report.booted === undefined ? !isRestarting : isFromCurrentBoot(report, instance);
 }
 
-/** Longer than a VM takes from its start until all its startup scripts have finished. */
+/** The maximum time from the start of a VM until all its startup scripts have finished. */
 const bootTimeoutMs = 300_000;
 
 /**
  * The time after which a missing report means that no watcher runs. A watcher applies a change within seconds, or
- * within 20 seconds after a failure. A watcher that has reported before gets more time.
+ * within 20 seconds after a failure. If the node has reported before, the longer `stalledAfterMs` applies.
  */
 const watchTimeoutMs = 30_000;
 const stalledAfterMs = 300_000;
 
 /**
- * Whether a running node had enough time to apply a rule set that was assigned after its start, but did not apply it.
- * False if the time of the start is unknown, or if the node's label contains a proof despite the missing report.
+ * Whether a running node did not apply a rule set that was assigned after its start, although it had enough time. False
+ * if the start time is unknown, or if the node's label contains a proof despite the missing report.
  */
 function hasNoWatcher(instance: Instance, assigned: AssignedRuleSet, report: Report | undefined): boolean {
   if (instance.status !== 'RUNNING' || !instance.lastStartTimestamp || provenAt(instance, assigned))
@@ -167,8 +172,8 @@ function hasNoWatcher(instance: Instance, assigned: AssignedRuleSet, report: Rep
 }
 
 /**
- * Returns the rule set that is assigned to a node. If it was already assigned, its own generation counts, even if
- * this push updated the node program.
+ * Returns the rule set that is assigned to a node. If the rule set was assigned before this push, its original
+ * generation is returned, even if this push updated the node program.
  */
 function assignedTo({ node, id }: Pushed): AssignedRuleSet {
   const before = assignedRuleSetIn(metadataItems(node.instance));

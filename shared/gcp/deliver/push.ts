@@ -49,7 +49,7 @@ const toFailedPush = (node: GcpNode, error: PeermasqError): PushResult<GcpNode> 
 export type MetadataChange = (current: readonly MetadataItem[]) => readonly MetadataItem[];
 
 interface MetadataWrite {
-  /** The instance to change. It is read first if the caller has no copy, or if the copy is outdated. */
+  /** The instance to change. If the caller has no copy, or an outdated copy, the instance is read first. */
   readonly node: Pick<GcpNode, 'ref' | 'name'> & Partial<Pick<GcpNode, 'instance'>>;
   readonly change: MetadataChange;
 }
@@ -58,7 +58,7 @@ interface MetadataWrite {
 const writeAttempts = 60;
 
 /**
- * Reads, changes and writes the metadata. Starts over if another writer was first.
+ * Reads, changes and writes the metadata. Starts over if another writer has changed the metadata in the meantime.
  * @returns undefined if nothing had to change
  */
 export function writeMetadata(

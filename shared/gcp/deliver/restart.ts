@@ -11,7 +11,8 @@ import { writeStatus } from './status';
 export async function restartNode(clients: Clients, node: GcpNode, deadline: Deadline): Promise<void> {
   const instance = await readInstance(clients, node.ref, deadline);
   if (instance?.status !== 'RUNNING') throw notRunning(node.name, instance?.status ?? undefined);
-  // The label is written first. From then on, the node has to report again, and it is not restarted a second time.
+  // The label is written before the reset. From then on, the node has to send a new report, and is not restarted a
+  // second time.
   await writeStatus(clients, withState({ ...node, instance }, 'restarted'), deadline);
   try {
     await reset(clients, node, deadline);
@@ -27,15 +28,15 @@ const withState = (node: GcpNode, state: StatusRecord['state']) => ({
 });
 
 /**
- * Records that a node could not be restarted, for example because a permission is missing. Otherwise it would count
- * as restarted.
+ * Records that a node could not be restarted, for example because a permission is missing. Otherwise its label would
+ * still say that it was restarted.
  */
 async function markNotRestarted(clients: Clients, node: GcpNode, deadline: Deadline): Promise<void> {
   const instance = await readInstance(clients, node.ref, deadline);
   if (instance) await writeStatus(clients, withState({ ...node, instance }, 'needs-reboot'), deadline);
 }
 
-/** Whether the reset continues although the wait for it has reached the deadline. */
+/** Whether the reset is still in progress after the deadline for waiting. */
 const isInProgress = (error: unknown): boolean =>
   error instanceof RetryableError && error.code === 'operation-unfinished';
 

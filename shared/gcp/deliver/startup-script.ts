@@ -1,15 +1,15 @@
-/** Every version of the composed script starts with these lines and a version number. */
+/** Every version of the composed script starts with these lines, followed by a version number. */
 const header = '#!/bin/bash\n# peermasq: startup script, version ';
 
 /** The user's script follows this line and extends to the end of the file. */
 const originalMarker = '# peermasq: the original startup script follows, unchanged';
 
 /**
- * The block runs as root at every boot. The guest agent runs the startup script of the instance; it runs the
- * project's startup script only if the instance has none. The agent trims leading white space, writes the script to a
- * separate directory and runs `bash -c FILE` (GoogleCloudPlatform/guest-agent:
- * google_metadata_script_runner/main.go). The block runs the other scripts the same way, from that directory, because
- * that directory allows execution, while /tmp may be mounted noexec.
+ * The block runs as root at every boot. The guest agent runs the startup script of the instance; it runs the project's
+ * startup script only if the instance has none. The agent trims leading white space, writes the script to a separate
+ * directory and runs `bash -c FILE` (GoogleCloudPlatform/guest-agent: google_metadata_script_runner/main.go). The block
+ * runs the other scripts in the same way and in the same directory, where execution is allowed; /tmp may be mounted
+ * noexec.
  */
 const block = `1
 # Runs the startup scripts that would run without peermasq, then starts peermasq. Exits with the status of these scripts.
@@ -101,8 +101,8 @@ exit "$code"
 
 /**
  * Returns the script for an instance, or for a project that seeds it: peermasq's block, followed by the user's script
- * without any change. Composing a script again changes nothing, except that it replaces the block of an older
- * version.
+ * without any change. If the script already contains the block, nothing changes, except that the block of an earlier
+ * version is replaced.
  * @param current the value of `startup-script`; absent or empty if there is none
  */
 export function composeStartupScript(current: string | undefined): string {

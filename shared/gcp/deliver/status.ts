@@ -86,7 +86,7 @@ export async function writeStatus(
     labels: { ...instance.labels, [statusLabel]: formatStatus(status) },
     labelFingerprint: instance.labelFingerprint ?? '',
   };
-  // Only one attempt: if another writer changed the labels, the next sweep records the result.
+  // The write is attempted only once. If another writer has changed the labels, the next sweep records the result.
   await callWithAttempts({ action: `label instance ${name}`, deadline, attempts: 1 }, async (options) => {
     const client = await clients.instances();
     const request = { project, zone, instance: id, instancesSetLabelsRequestResource };

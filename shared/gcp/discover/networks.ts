@@ -8,8 +8,8 @@ import { call, listAll, mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 
 /**
- * Interprets the fields of networks, subnetworks and routes. The inventory at the end of this file reads them from
- * the API.
+ * Interprets the fields of networks, subnetworks and routes. The inventory at the end of this file reads these
+ * resources from the API.
  */
 
 export type Instance = protos.google.cloud.compute.v1.IInstance;
@@ -19,7 +19,7 @@ export type Router = protos.google.cloud.compute.v1.IRouter;
 export type ComputeRoute = protos.google.cloud.compute.v1.IRoute;
 export type PeeringRoute = protos.google.cloud.compute.v1.IExchangedPeeringRoute;
 
-/** A network, and the project that owns it. With Shared VPC that is the host project, not the node's project. */
+/** A network, and the project that owns it. With Shared VPC, the owner is the host project, not the node's project. */
 export interface NetworkRef {
   readonly project: string;
   readonly network: string;
@@ -56,8 +56,8 @@ export const subnetRanges = (subnet: Subnetwork): string[] =>
   ].filter((range): range is string => Boolean(range));
 
 /**
- * Whether a range is private. Peerings exchange subnet routes, including secondary ranges, but not for privately used
- * public addresses (https://cloud.google.com/vpc/docs/vpc-peering#subnet-routes).
+ * Whether a range is private. Peerings exchange subnet routes, including those for secondary ranges, but not routes for
+ * privately used public addresses (https://cloud.google.com/vpc/docs/vpc-peering#subnet-routes).
  */
 export const isPrivate = (range: Cidr): boolean => range.family === 4 && isInternalRange(range);
 
@@ -109,7 +109,7 @@ export function makeNetworkInventory(clients: Clients, deadline: Deadline) {
       peeringRoutes({ ...ref, peeringName, region }),
     staticRoutes: async (ref: NetworkRef) =>
       (await staticRoutes(ref.project)).filter(({ network }) => isInNetwork(ref, network)),
-    /** The routes that Cloud Routers learned over VPN and Interconnect, and that the region uses. */
+    /** The routes that Cloud Routers learned over VPN and Interconnect, limited to those that the region uses. */
     learnedRoutes: (ref: NetworkRef, network: Network, region: string) =>
       learnedRoutes({ ref, network, region }),
   };
@@ -192,7 +192,7 @@ function listRouters({ clients, deadline }: Reading, project: string): Promise<R
 /**
  * Returns the routers whose routes a region uses. A router reports the best routes of its whole network from the
  * viewpoint of its own region. Google does not document what a router without BGP reports, so all routers are read.
- * With global routing, the routers of other regions count as well.
+ * With global routing, that includes the routers of other regions.
  */
 function routersFor(region: string, { routingConfig }: Network, routers: readonly Router[]): Router[] {
   const isGlobal = routingConfig?.routingMode === 'GLOBAL';

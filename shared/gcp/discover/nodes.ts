@@ -24,14 +24,11 @@ import {
   type ReportState,
 } from './recorded-status';
 
-/**
- * A node with the instance from which it was read, so that discovery and delivery do not have to read the instance
- * again.
- */
+/** A node with the instance from which it was read, so that discovery and delivery need not read it again. */
 export interface GcpNode extends Node {
   readonly ref: GcpNodeRef;
   readonly instance: Instance;
-  /** The change that a push made to the node's metadata after the instance was read. */
+  /** The change of the node's metadata that a push made after the instance was read. */
   readonly written?: Written;
 }
 
@@ -39,12 +36,12 @@ export interface GcpNode extends Node {
 export interface Written {
   readonly at: Date;
   readonly operation: Operation;
-  /** The generation of a forced push. A report about an older generation does not count as its result. */
+  /** The generation of a forced push. A report about a lower generation is not a result of this push. */
   readonly generation?: number;
 }
 
 export interface NodesOptions {
-  /** The projects that `list` searches. If empty, the project of the credentials. */
+  /** The projects that `list` searches. If empty, the project of the credentials is searched. */
   readonly projects: readonly string[];
   /** Whether the node's metadata contains the current version of peermasq. */
   readonly isUpToDate: (items: readonly MetadataItem[]) => boolean;
@@ -61,8 +58,8 @@ export function makeNodes(clients: Clients, { projects, isUpToDate }: NodesOptio
   }
 
   /**
-   * Lists all instances and filters them here. The API cannot filter by metadata, or by label keys that contain the
-   * cluster name, and a filter that misses nodes would be worse than a long list.
+   * Lists all instances and filters them here. The API cannot filter by metadata or by label keys that contain the
+   * cluster name, and a long list is better than a filter that misses nodes.
    */
   async function list(clusters: readonly string[], deadline: Deadline): Promise<GcpNode[]> {
     const isSelected = ({ clusters: named }: Node) =>
@@ -80,8 +77,8 @@ export function makeNodes(clients: Clients, { projects, isUpToDate }: NodesOptio
   }
 
   /**
-   * Reads the report only of nodes whose label does not prove the assigned rule set, and of a sample of the other
-   * nodes.
+   * Reads the reports of nodes whose label does not prove the assigned rule set, and the reports of a sample of the
+   * other nodes.
    */
   async function recordedOf(
     node: GcpNode,
@@ -93,7 +90,8 @@ export function makeNodes(clients: Clients, { projects, isUpToDate }: NodesOptio
     const at = hasCurrentVersion ? provenAt(instance, assigned) : undefined;
     const { ruleSetId, routes } = assigned;
     const unproven = { ruleSetId, isProven: false, ...definedOnly({ routes }) };
-    // The rules of a starting node are not in force yet, and those of a stopping node soon will not be.
+    // The rules of a starting node are not in force yet, and the rules of a stopping node will soon no longer be in
+    // force.
     if (instance.status !== 'RUNNING') return unproven;
     if (at && !isSampled(ref, new Date())) return { ...unproven, isProven: true, at };
     const state = await tryReadReport(clients, node, deadline);
@@ -150,7 +148,8 @@ function listInstances(clients: Clients, project: string, deadline: Deadline): P
 }
 
 /**
- * Makes equal metadata values of listed instances share one string. The node program alone takes 20 KB per instance.
+ * Stores equal metadata values of listed instances as one shared string. The node program alone takes 20 KB per
+ * instance.
  */
 function makeInterner(): (instance: Instance) => void {
   const texts = new Map<string, string>();
@@ -164,7 +163,8 @@ function makeInterner(): (instance: Instance) => void {
 }
 
 /**
- * Returns an unreadable report as a state, so that the node counts as not proven while other nodes are still handled.
+ * Returns an unreadable report as a state instead of an error, so that only this node is treated as not proven and
+ * other nodes are still handled.
  */
 async function tryReadReport(
   clients: Clients,
@@ -190,8 +190,8 @@ const isSampled = ({ id }: GcpNodeRef, now: Date): boolean =>
   BigInt(id) % verificationRotation === BigInt(Math.floor(now.getTime() / 60_000)) % verificationRotation;
 
 /**
- * Flags a node whose proof is only in its report. Once the proof is also in the label, the next list does not read
- * the report.
+ * Flags a node whose report contains a proof that its label does not contain yet. Once the label contains the proof,
+ * later lists do not read the report.
  */
 function flagForRecording(node: GcpNode): GcpNode {
   const { recorded } = node;

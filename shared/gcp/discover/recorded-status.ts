@@ -54,7 +54,7 @@ export interface StatusRecord {
   /** The first characters of the proven rule set's id. */
   readonly ruleSet?: string;
   readonly at: Date;
-  /** The rule set format of the functions that recorded a proof. Older node programs proved less. */
+  /** The latest rule set format at the time when the proof was recorded. A proof of an earlier format covers less. */
   readonly format?: number;
   readonly code?: LastPush['code'];
 }
@@ -94,7 +94,7 @@ export function provenAt(instance: Instance, assigned: AssignedRuleSet): Date | 
   return isCurrent ? status.at : undefined;
 }
 
-/** Returns the result of the last push. Undefined if the instance has been started since. */
+/** Returns the result of the last push. Undefined if the instance has been started since that push. */
 export function lastPushOf(instance: Instance): Node['lastPush'] | undefined {
   const status = parseStatus(instance);
   if (!status || status.state === 'restarted' || !isAtOrAfter(status.at, startedAt(instance)))
@@ -107,7 +107,7 @@ const isAtOrAfter = (at: Date, date: Date): boolean =>
   at.getTime() >= Math.floor(date.getTime() / 1_000) * 1_000;
 
 /**
- * If a restart is not visible after this time, it may not have happened: the process that started it may have been
+ * The time after which a restart that is not visible may not have happened, because the process that requested it was
  * killed.
  */
 const restartVisibleWithinMs = 1_800_000;
@@ -139,7 +139,7 @@ function restartedAt(instance: Instance): number {
 export type ReportState =
   | { readonly kind: 'report'; readonly report: Report }
   | { readonly kind: 'none' }
-  /** It is unknown whether the node has reported. */
+  /** The report could not be read, so it is unknown whether the node has reported. */
   | { readonly kind: 'unreadable'; readonly reason: string };
 
 /** @throws PermanentError | RetryableError if the call fails */
@@ -170,7 +170,7 @@ export async function readReport(
  */
 const unreadableCodes = new Set(['policy', 'unreadable-report']);
 
-/** Whether the user has disabled guest attributes. peermasq does not enable them then, and the node cannot report. */
+/** Whether the user has disabled guest attributes. If so, peermasq does not enable them, and the node cannot report. */
 export function isReportingDisabled(items: readonly MetadataItem[]): boolean {
   const value = metadataValue(items, guestAttributesKey);
   return value !== undefined && value.toUpperCase() !== 'TRUE';
@@ -181,7 +181,7 @@ interface GuestAttributes {
   readonly path: `${string}/`;
 }
 
-/** Returns an empty list if the node has written nothing, or does not exist. */
+/** Returns an empty list if the node has written nothing or does not exist. */
 export async function readGuestAttributes(
   clients: Clients,
   { ref: { project, zone, id: instance }, path: queryPath }: GuestAttributes,
@@ -204,7 +204,7 @@ const clockSkewMs = 120_000;
 
 /**
  * Whether a report is from the current boot. Guest attributes survive a reboot, but rules do not. A report without a
- * boot time counts as current.
+ * boot time is assumed to be current.
  */
 export function isFromCurrentBoot(report: Report, instance: Instance): boolean {
   if (report.booted === undefined || isPlannedSinceStart(report, instance)) return true;
@@ -215,8 +215,8 @@ export function isFromCurrentBoot(report: Report, instance: Instance): boolean {
 export const isProof = (report: Report): boolean => report.proven && formatReadBy(report) >= latestFormat;
 
 /**
- * Whether the rule set was planned after the last start. It was then also applied after that start, regardless of the
- * node's clock.
+ * Whether the rule set was planned after the last start. If so, it was also applied after that start, whatever the
+ * node's clock showed.
  */
 export function isPlannedSinceStart({ generation }: Report, instance: Instance): boolean {
   const started = startedAt(instance).getTime();

@@ -32,8 +32,8 @@ import type { GcpNode } from './nodes';
 /**
  * Discovers the networks of nodes. A node has no entry if its network, or one of its own ranges, is missing or
  * unreadable.
- * @param cacheMs how long reconciliations share network data, because nodes that join together are reconciled one by
- * one. A change during this time may be missed here, but its own event handles it.
+ * @param cacheMs how long network data is cached and shared between reconciliations, because nodes that join together
+ * are reconciled one by one. A change during this time may be missed here, but it is handled by its own event.
  */
 export function makeRoutes(clients: Clients, cacheMs: number): NetworkDiscovery<GcpNode> {
   let cached: { readonly since: number; readonly inventory: NetworkInventory } | undefined;
@@ -89,7 +89,7 @@ interface RouteSource {
   readonly instance: Instance;
 }
 
-/** Returns the imported routes of peerings. A peering that is not ACTIVE on both sides imports none. */
+/** Returns the imported routes of peerings. A peering that is not ACTIVE on both sides imports no routes. */
 async function peeringRoutes({ inventory, ref, network, region }: RouteSource): Promise<Route[]> {
   const active = (network.peerings ?? []).filter(({ state }) => state === 'ACTIVE');
   const routes = await mapLimited(active, async ({ name }): Promise<Route[]> => {
@@ -106,7 +106,7 @@ async function peeringRoutes({ inventory, ref, network, region }: RouteSource): 
 
 /**
  * Returns the kind of a peering's route. A peer has routes to the subnets with which it exchanges routes. Networks
- * behind the peer may have none, even if the peer passes on their routes.
+ * behind the peer may have no routes back, even if the peer passes on their routes.
  */
 const peeringRouteSource = (type: string | null | undefined) =>
   type === 'SUBNET_PEERING_ROUTE'
@@ -130,10 +130,9 @@ function toVpnRoute(route: ComputeRoute): Route[] {
 }
 
 /**
- * Returns the pod ranges of a node. VPC-native nodes have an alias range from a secondary range of the subnetwork.
- * The whole secondary range counts, because it contains the pods of other nodes, and because nodes with equal inputs
- * share a rule set.
- * @returns undefined also if the node's subnetwork, and so its ranges, is not listed
+ * Returns the pod ranges of a node. VPC-native nodes have an alias range from a secondary range of the subnetwork. The
+ * whole secondary range is returned, because it contains the pods of other nodes, and because nodes with equal inputs
+ * share a rule set. @returns undefined if the node's subnetwork is not listed, because its ranges are then unknown
  */
 function podRangesOf({ networkInterfaces }: Instance, subnets: readonly Subnetwork[]): Cidr[] | undefined {
   const [nic] = networkInterfaces ?? [];

@@ -4,7 +4,7 @@ import { ignored, quoted, type Ignored } from './event';
 
 const auditLogType = 'google.cloud.audit.log.v1.written';
 
-/** The type of events from the topic of a log sink. A sink may collect the logs of a whole organisation. */
+/** The event type of messages from the topic of a log sink. A sink may collect the logs of a whole organisation. */
 const pubsubType = 'google.cloud.pubsub.topic.v1.messagePublished';
 
 const cloudEventSchema = z.object({
@@ -63,7 +63,7 @@ export function readAuditLogEntry(cloudEvent: unknown): AuditLogEntry | Ignored 
   return toAuditLogEntry(entry.data, time);
 }
 
-/** Returns undefined if a message contains no JSON, and so no log entry. */
+/** Returns undefined if a message contains no JSON and therefore no log entry. */
 function parsePubSubMessage(data: unknown): unknown {
   const message = messageSchema.safeParse(data);
   if (!message.success) return undefined;
@@ -77,7 +77,8 @@ function toAuditLogEntry(entry: LogEntry, eventTime: string | undefined): AuditL
     return ignored(`from another service: ${quoted(serviceName)}`);
   if (status?.code)
     return ignored(`the operation failed: ${quoted(status.message ?? `code ${status.code}`)}`);
-  if (split?.index) return ignored(`part ${split.index + 1} of a split entry: only part 1 is handled`);
+  if (split?.index)
+    return ignored(`this is part ${split.index + 1} of a split entry: only part 1 is handled`);
   const at = parseDate(timestamp) ?? parseDate(eventTime);
   if (!at) return ignored('the entry has no timestamp');
   const method = methodPattern.exec(methodName)?.slice(1).join('.') ?? '';

@@ -26,5 +26,5 @@ export type ParsedEvent = NodesJoined | RoutesChanged | Ignored;
 
 export const ignored = (reason: string): Ignored => ({ kind: 'ignored', reason });
 
-/** Quotes and truncates untrusted text on one line, because reasons are logged and printed in terminals. */
+/** Quotes untrusted text and truncates it to one line, because reasons are logged and printed in terminals. */
 export const quoted = (text: string): string => JSON.stringify(text.slice(0, 200));

@@ -20,8 +20,8 @@ const labelsSchema = z.object({
 });
 
 /**
- * Parses an entry about a new instance. An operation logs two entries, and both are handled: handling is idempotent,
- * and either entry may be lost.
+ * Parses an entry about a new instance. An operation logs two entries. Both are handled, because either entry may be
+ * lost and handling is idempotent.
  */
 export function parseInstanceInserted(entry: AuditLogEntry): NodesJoined | Ignored {
   const { method, resourceName, at } = entry;

@@ -23,7 +23,7 @@ export function parseEvent(cloudEvent: unknown, projects: readonly string[] = []
 }
 
 /**
- * Ignores nodes in other projects. A sink may collect the logs of more projects than are managed, and a network may
+ * Ignores nodes in other projects. A sink may also collect the logs of projects that are not managed, and a network may
  * be in a project without managed nodes.
  */
 function ignoreOtherProjects(event: ParsedEvent, projects: readonly string[]): ParsedEvent {

@@ -68,7 +68,7 @@ async function checkIngress(context: PathContext, ref: NetworkRef): Promise<Chec
   const denied = [instance, found].filter((one) => one instanceof AccessDenied);
   const notes =
     denied.length > 0
-      ? denied.map(({ message }) => `Could not find out what has ${address}: ${message}.`)
+      ? denied.map(({ message }) => `Could not find the owner of ${address}: ${message}.`)
       : [
           `No instance or forwarding rule in project ${ref.project} has ${address}; it may be in another project.`,
         ];
@@ -102,8 +102,8 @@ const instanceRef = ({ zone, id }: Instance, project: string): GcpNodeRef => ({
 });
 
 /**
- * Checks the rules of the whole network, because the instance with the address, or the instances behind the load
- * balancer, are unknown.
+ * Checks the rules of the whole network. It is unknown which instance has the address or which instances are behind the
+ * load balancer.
  */
 async function checkNetworkIngress(
   context: PathContext,
@@ -116,7 +116,7 @@ async function checkNetworkIngress(
   return withNotes(notes, checkFirewallRules({ flow: ingressFlow(context, ref), rules, order, ref, source }));
 }
 
-/** Adds notes after the result's own evidence, so that the decisive sentence comes first. */
+/** Adds notes to the evidence. If the check is broken, they come last, so that the decisive sentence comes first. */
 const withNotes = (notes: readonly string[], result: CheckResult): CheckResult => ({
   ...result,
   evidence: result.state === 'broken' ? [...result.evidence, ...notes] : [...notes, ...result.evidence],

@@ -61,7 +61,7 @@ function stateEvidence(ref: NetworkRef, { name, state, stateDetails }: Peering):
 }
 
 /**
- * Evaluates a peering of which only one side is readable. The state of that side shows whether the other side
+ * Evaluates a peering if only one of its sides is readable. The state of the readable side shows whether the other side
  * matches.
  */
 function evaluateLocalSide(
@@ -74,15 +74,12 @@ function evaluateLocalSide(
     ? { state: 'ok', evidence: [...evidence, 'A peering is ACTIVE only if both sides match.'] }
     : {
         state: 'broken',
-        evidence: [...evidence, 'A peering is INACTIVE until the other side has a matching one.'],
+        evidence: [...evidence, 'A peering is INACTIVE until the other side has a matching peering.'],
         fix: createPeering(remote, ref),
       };
 }
 
-/**
- * Returns the command for a peering whose two sides do not match. The side that is not active has to be created
- * again.
- */
+/** Returns the command for a peering whose two sides do not match. The side that is not active has to be recreated. */
 function recreatePeering(
   ref: NetworkRef,
   { peering, remote, remotePeering }: PeeringSides & { readonly remotePeering: Peering },

@@ -66,7 +66,9 @@ function customRouteEvidence(ref: NetworkRef, sides: PeeringSides): string[] {
   ];
 }
 
-/** Returns the commands that make both sides exchange the route. Undefined if the current settings already do. */
+/**
+ * Returns the commands that make both sides exchange the route. Undefined if the sides are already set to exchange it.
+ */
 function exchangeFix(ref: NetworkRef, sides: PeeringSides, address: Address): string | undefined {
   const { peering, remote, remotePeering } = sides;
   if (peering.state !== 'ACTIVE') return undefined;
@@ -82,7 +84,7 @@ function exchangeFix(ref: NetworkRef, sides: PeeringSides, address: Address): st
 }
 
 /**
- * Returns a command for IPv6, because a peering exchanges IPv6 routes only with the right stack type
+ * Returns a command for IPv6, because a peering exchanges IPv6 routes only if its stack type includes IPv6
  * (NetworkPeering.stackType).
  */
 function stackTypeFix({ family }: Address, owner: NetworkRef, { stackType, name }: Peering): string[] {
@@ -186,8 +188,8 @@ async function regionOfAddress(
 }
 
 /**
- * Returns `exchangeFix` from the viewpoint of the other side. Undefined for IPv4 subnet routes, which peerings always
- * exchange.
+ * Returns `exchangeFix` from the viewpoint of the other side. Undefined for IPv4 subnet routes, because peerings always
+ * exchange them.
  */
 function returnExchangeFix(
   ref: NetworkRef,

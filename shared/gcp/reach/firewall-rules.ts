@@ -26,7 +26,7 @@ export interface FirewallCheck {
   /** The field `networkFirewallPolicyEnforcementOrder` of the network. */
   readonly order: string | null | undefined;
   readonly ref: NetworkRef;
-  /** The source range that a fix allows. */
+  /** The source range that the fix command allows. */
   readonly source: Cidr;
 }
 
@@ -63,8 +63,8 @@ const joinConditions = (conditions: readonly string[]): string =>
   ].join(' and ');
 
 /**
- * Summarizes the outcomes. If rules allow some instances and deny others, the result is `ok`, because tags decide
- * which instances are allowed.
+ * Summarizes the outcomes. If the rules allow some instances and deny others, the result is `ok`, because tags
+ * determine which instances are allowed.
  */
 function stateOf(outcomes: readonly RuleOutcome[]): 'ok' | 'broken' | 'unknown' {
   if (outcomes.every(({ action }) => action === 'allow')) return 'ok';
@@ -140,7 +140,7 @@ function evaluateRules(
 }
 
 /**
- * Policy types in evaluation order. VPC firewall rules are evaluated either before the last two types or after them.
+ * Policy types, in evaluation order. VPC firewall rules are evaluated either before or after the last two policy types.
  */
 const policyTypes = [/^HIERARCHY$/, /^SYSTEM/, /^NETWORK$/, /^NETWORK_REGIONAL$/];
 const beforeNetworkPolicies = 1.5;

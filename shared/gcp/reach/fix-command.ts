@@ -25,7 +25,7 @@ export const deletePeering = (owner: NetworkRef, name: string): string =>
 export const updatePeering = (owner: NetworkRef, name: string, ...flags: string[]): string =>
   gcloud('networks', 'peerings', 'update', name, ...inNetwork(owner), ...flags);
 
-/** Returns the command that lists the routes that a peering offers to a network. */
+/** Returns a command that lists the routes offered to a network over a peering. */
 export const listPeeringRoutes = (owner: NetworkRef, name: string, region: string): string =>
   gcloud(
     ...['networks', 'peerings', 'list-routes', name, ...inNetwork(owner)],
@@ -44,7 +44,8 @@ export interface AllowRequest {
 }
 
 /**
- * Returns a command that allows the connection before the blocking rule applies. Undefined if no command can do that.
+ * Returns a command that creates or enables an allow rule that takes precedence over the blocking rule. Undefined if no
+ * command can allow the connection.
  */
 export function allowCommand({ flow, ref, blocking, disabled, source }: AllowRequest): string | undefined {
   if (blocking?.policy) return allowInPolicy({ flow, ref, blocking, source });

@@ -20,7 +20,7 @@ import { gcloud, inNetwork, inProject, listPeeringRoutes } from './fix-command';
 
 export type ForwardingRule = protos.google.cloud.compute.v1.IForwardingRule;
 
-/** A read that was denied, with a command that shows the data to a user who has the permission. */
+/** A read that was denied, with a command that prints the data for users who have the permission. */
 export class AccessDenied extends Error {
   constructor(
     readonly error: PermanentError,

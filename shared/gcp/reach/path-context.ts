@@ -55,7 +55,7 @@ export interface PathContext {
   /** The node's network. */
   readonly ref: NetworkRef;
   localNetwork(): Promise<NetworkLocation>;
-  /** The routes that the node's network has for the destination. */
+  /** The routes for the destination in the node's network. */
   candidates(): Promise<CandidateRoutes>;
   nextHop(): Promise<NextHop>;
 }
@@ -107,7 +107,10 @@ async function findNextHop(search: Search): Promise<NextHop> {
   return found ? { kind: 'peering', sides: await readBothSides(search, found) } : { kind: 'none', denied };
 }
 
-/** Finds the peering, active or not, whose remote network contains the destination in a subnet or has a route to it. */
+/**
+ * Finds the peering, active or not, whose remote network has a subnet that contains the destination, or a route to the
+ * destination.
+ */
 async function findPeering(
   { reader, destination }: Search,
   peerings: readonly PeeringSide[],

@@ -22,7 +22,7 @@ const names = Object.keys(checks) as (keyof typeof checks)[];
 /**
  * Returns the checks of VPC Network Peering, routes and firewall rules. Both the node's side and the peer's side are
  * checked, as far as the credentials allow.
- * @throws PeermasqError if nothing can be checked because there are no credentials or the node's network no longer
+ * @throws PeermasqError if nothing can be checked, because there are no credentials or the node's network no longer
  * exists
  */
 export function makeReach(clients: Clients): Reach<GcpNode> {

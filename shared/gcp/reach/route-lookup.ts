@@ -63,7 +63,8 @@ export async function lookUpRoutes(
   const imported = offered.filter(({ isImported }) => isImported).map(({ route }) => route);
   const notImported = offered.filter(({ isImported }) => !isImported).map(({ route }) => route);
   const subnetMatches = [...subnets, ...imported.filter(({ isSubnetRoute }) => isSubnetRoute)];
-  // Subnet routes take precedence, so if there is one, the permission to read other routes is not needed.
+  // Subnet routes take precedence. If there is a subnet route, other routes need not be read, nor is the permission to
+  // read them needed.
   const others =
     subnetMatches.length > 0
       ? []
@@ -78,7 +79,7 @@ const byPreference = (a: MatchedRoute, b: MatchedRoute): number =>
   a.priority - b.priority;
 
 /**
- * Whether a route leads to the address. A blackhole does not, and neither does an internet route for an internal
+ * Whether a route leads to the address. A blackhole route does not, nor does an internet route lead to an internal
  * address.
  */
 export const reachesAddress = (route: MatchedRoute | undefined, address: Address): route is MatchedRoute =>
@@ -155,7 +156,8 @@ async function staticMatches(
   { ref, instance = {} }: NetworkLocation,
 ): Promise<MatchedRoute[]> {
   const routes = await reader.staticRoutes(ref);
-  // The list also contains subnet and peering routes, for which the subnets and peerings contain more precise data.
+  // The list also contains subnet and peering routes. They are ignored here, because the subnets and peerings
+  // themselves have more precise data.
   const own = routes.filter(({ nextHopNetwork, nextHopPeering }) => !nextHopNetwork && !nextHopPeering);
   return own.filter((route) => appliesTo(instance, route)).flatMap(staticMatch);
 }
@@ -196,7 +198,9 @@ async function learnedMatches(
   });
 }
 
-/** Returns an empty list if the range is missing or invalid, because then the route matches no address. */
+/**
+ * Returns an empty list if the range is missing or invalid, because a route without a valid range matches no address.
+ */
 function withRange(route: Omit<MatchedRoute, 'range'>, destRange: string | null | undefined): MatchedRoute[] {
   const range = tryParseCidr(destRange ?? '');
   return range ? [{ ...route, range }] : [];

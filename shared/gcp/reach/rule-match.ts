@@ -20,9 +20,11 @@ export interface Flow {
   readonly source: Address;
   readonly destination: Address;
   readonly port: number;
-  /** The instance to which the rules apply. Absent if it may be any instance of the network. */
+  /** The instance to which the rules apply. Absent if the rules may apply to any instance of the network. */
   readonly target?: Instance;
-  /** The sending instance, if it is in the same network. Source tags do not match instances in peered networks. */
+  /**
+   * The sending instance, if it is in the network of the rules. Source tags do not match instances in peered networks.
+   */
   readonly origin?: Instance;
 }
 
@@ -192,7 +194,7 @@ function matchesSecureTags({ target }: Flow, { targetSecureTags }: PolicyRule): 
   return { targetConditions: [`instances with secure tag ${names}`], conditions: [] };
 }
 
-/** Returns the criteria that an address alone cannot decide. */
+/** Returns the criteria that cannot be evaluated from an address alone. */
 function uncheckableCriteria(match: Matcher | null | undefined, side: 'src' | 'dest'): string[] {
   const criteria = {
     'an address group': match?.[`${side}AddressGroups`],

@@ -69,7 +69,7 @@ test.each<[string, unknown, Expected]>([
     }),
     {
       code: 'permission-denied',
-      summary: 'the credentials have no quota project, or may not use it',
+      summary: 'the credentials have no quota project, or no permission to use it',
       advice: /^Run: gcloud auth application-default set-quota-project PROJECT\.$/,
     },
   ],
