@@ -3,7 +3,8 @@
 # These arrays have one entry for each line with a CIDR, in order. The keys of COUNT are "KIND FAMILY".
 KINDS=() CIDRS=() NAMES=() FAMILIES=() HIS=() LOS=() LENS=() PROBES=()
 declare -A COUNT=()
-# An IPv4 destination as parse_line would accept it, except for the limits of its numbers, in the form of grep -E.
+# A pattern for grep -E that matches the IPv4 destinations that parse_line accepts. It does not check the limits of
+# numbers.
 readonly plain_octet='(0|[1-9][0-9]{0,2})'
 readonly plain_destination="^masquerade (${plain_octet}[.]){3}${plain_octet}/[1-9][0-9]? [A-Za-z0-9._:/@-]{1,63}\$"
 OUT='' RANDOM_FULLY='' STEER='' FORMAT=0 RANK=0
@@ -63,7 +64,7 @@ find_duplicate() {
 }
 
 # Exempts cloud services whose addresses are inside a destination, as the cloud functions do. A rule set from another
-# sender, or one that was stored by an older program, may lack these exemptions.
+# sender, or one that was stored by an older version of this program, may lack these exemptions.
 exempt_cloud_services() {
   local service missing=()
   ((${COUNT[masquerade 6]:-0} > 0)) || return 0

@@ -79,7 +79,8 @@ indices_of() {
   REPLY=${INDICES["$1 $2"]:-}
 }
 
-# Sets INDICES in one pass. Appending to arrays takes the same time for each entry, appending to a long text does not.
+# Sets INDICES in one pass. The entries are appended to arrays, because appending to a text becomes slower as the text
+# grows.
 group_indices() {
   local i source4=() source6=() exempt4=() exempt6=() masquerade4=() masquerade6=()
   for i in "${!KINDS[@]}"; do

@@ -41,7 +41,7 @@ iptables_replaces_mark() {
   return 1
 }
 
-# <family>: adds to REPLACED the marks that rules in nft's own tables set at the same priority as our rules or later.
+# <family>: adds to REPLACED the marks that are set in nft's own tables by rules at the priority of our rules or later.
 find_marks_in_nft() {
   local line table='' priority=''
   if ! read_native_tables "$1"; then
