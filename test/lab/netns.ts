@@ -136,22 +136,8 @@ ffffffffc0a2ad4c t bpf_prog_e3dbd137be8d6168_sd_devices\t[bpf]
 ffffffffc0a2ae10 t bpf_prog_4bb8d0d7b4b1c6f5\t[bpf]
 `;
 
-/**
- * Returns the command for a peer's service (see echo-server.mjs). The service is ready when it prints `listening on
- * PORT`.
- */
-export const echoServerCommand = (port: number) => [
-  process.execPath,
-  join(__dirname, 'echo-server.mjs'),
-  String(port),
-];
-
-/** Returns the command for a faster service that supports only IPv4 and TCP, for labs with many services. */
-export const quickEchoServerCommand = (port: number) => [
-  'perl',
-  join(__dirname, 'echo-server.pl'),
-  String(port),
-];
+/** Returns the command for a peer's service (see echo-server.pl). It is ready when it prints `listening on PORT`. */
+export const echoServerCommand = (port: number) => ['perl', join(__dirname, 'echo-server.pl'), String(port)];
 
 let labs = 0;
 

@@ -39,7 +39,7 @@ describe.each(backends)('packets on %s', (backend) => {
 
     test('are masqueraded without a gap while rules are being replaced', async () => {
       await network.apply(backendVpc(1));
-      const sender = network.pod.spawn([process.execPath, join(__dirname, 'sender.mjs'), '9', '10.193.0.3']);
+      const sender = network.pod.spawn(['perl', join(__dirname, 'send-datagrams.pl'), '9', '10.193.0.3']);
       await sender.output(/sending/);
       const dropped = () => network.router.run(['nft', 'list', 'counter', 'inet', 'router', 'dropped']);
       const before = await dropped();
@@ -76,7 +76,7 @@ describe.each(backends)('packets on %s', (backend) => {
             await network.node.run(['conntrack', '-F']);
             const sent = packets.map(([from, to], i) => `${printed(from)} ${printed(to)} ${generation}-${i}`);
             sent.push(`10.133.0.1 10.193.0.3 ${generation}-last`);
-            const argv = [process.execPath, join(__dirname, 'sender.mjs'), '8080'];
+            const argv = ['perl', join(__dirname, 'send-datagrams.pl'), '8080'];
             await network.pod.run(argv, { stdin: sent.join('\n') });
             await network.service.output(new RegExp(`udp \\S+ ${generation}-last\\n`));
             const seen = packets.map(

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
-import { quickEchoServerCommand, type CableEnd, type Host, type Lab, openLab } from '../../lab/netns';
+import { echoServerCommand, type CableEnd, type Host, type Lab, openLab } from '../../lab/netns';
 import { sh } from '../network';
 import { type Environment, gatewayOf, port, sidecarPort } from './environment';
 import { nodePodsScript, nodeScript, peerScript, podScript, portOf, vpcScript } from './scripts';
@@ -96,7 +96,7 @@ const podCables = ({ pods, bridge }: Environment, host: (name: string) => Host):
 const lengthOf = (cidr: string) => cidr.slice(cidr.indexOf('/'));
 
 async function startService(host: Host, onPort: number): Promise<void> {
-  await host.spawn(quickEchoServerCommand(onPort)).output(/listening/);
+  await host.spawn(echoServerCommand(onPort)).output(/listening/);
 }
 
 /** Hides a program by mounting an empty file over it. */
