@@ -38,7 +38,7 @@ iptables_read() {
   elif nft_save_chain "$@" "$hook"; then
     nft_find_jumps "$@"
   else
-    [[ -z $ERROR ]] || is_never_used "$2" "$3"
+    is_absent "$2" "$3"
     return
   fi
   if ((${#JUMPS[@]} > 0)); then iptables_read_chain "$@"; fi
@@ -58,14 +58,18 @@ iptables_read_chain() {
   elif nft_save_chain "$@" "$OWN"; then
     HAS_CHAIN=yes CHAIN=$'# a rule that iptables cannot print\n'
   else
-    [[ -z $ERROR ]] || is_never_used "$2" "$3"
+    is_absent "$2" "$3"
   fi
 }
 
-# <family> <table>: is it certain that the rule set has no rules in this table, regardless of the node's network? Some
-# versions cannot distinguish an unreadable table from a missing one, so failing to read a table is not an error if the
-# table is never used.
-is_never_used() { ((FORMAT > 0)) && { ! uses_family "$1" || [[ $2 == mangle && -z $STEER ]]; }; }
+# <family> <table>: is nothing of ours in a table of which a chain could not be read? That is certain if there is no such
+# chain (no ERROR), or if the rule set has no rules in this table, regardless of the node's network. Some versions cannot
+# distinguish an unreadable table from a missing one, so a table that is never used may be unreadable.
+is_absent() {
+  [[ -n $ERROR ]] || return 0
+  ((FORMAT > 0)) || return
+  if uses_family "$1"; then [[ $2 == mangle && -z $STEER ]]; fi
+}
 
 # <backend> <family> <table>: finds our jumps in the chain that iptables_save_chain has saved. Packets reach a single
 # jump if no earlier rule can stop them. The jump does not have to be the first rule, because other programs also keep

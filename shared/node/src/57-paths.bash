@@ -24,7 +24,7 @@ prove_paths() {
   local family
   PATHS_READ=yes BASIS=() PATHS=() PODS_FOUND=0 PODS_PROVEN=0 UNCONFIRMED='' PATH_ADDRESS=() PROBING_PODS=()
   EXPECTED_DEVICES[4]='' EXPECTED_DEVICES[6]=''
-  has ip || not_proven paths-unknown 'ip is not installed (package iproute2), so the paths of pods are not known'
+  if ! has ip; then not_proven paths-unknown 'ip is not installed (package iproute2), so the paths of pods are not known'; fi
   if ! has nft && is_installed iptables-nft; then
     warn "nft is not installed (package nftables): rules in nft's own tables are not seen; a probe from a pod shows their effect"
   fi

@@ -88,7 +88,8 @@ make_work() {
 }
 
 has_space() {
-  { printf "%${min_space}s" '' >"$WORK/space"; } 2>/dev/null && : >"$WORK/space"
+  { printf "%${min_space}s" '' >"$WORK/space"; } 2>/dev/null || return
+  : >"$WORK/space"
 }
 
 remove_work() {
@@ -130,7 +131,8 @@ take_lock() {
   local deadline=$((SECONDS + $2))
   until flock -n "$1"; do
     ((SECONDS < deadline)) || return 1
-    sleep 0.1 2>/dev/null || sleep 1
+    # Some versions only sleep for whole seconds.
+    if ! sleep 0.1 2>/dev/null; then sleep 1; fi
   done
 }
 
