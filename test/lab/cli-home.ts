@@ -12,23 +12,22 @@ export interface CliResult {
 export interface CliRunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
-  /** Called when the process has started, with a function that sends signals to the process. */
+  /** A callback that runs when the process has started. It gets a function that sends signals to the process. */
   readonly onStart?: (signal: (name: NodeJS.Signals) => void) => void;
-  /** Called whenever stderr grows, with all of stderr so far. */
+  /** A callback for new output on stderr. It gets the complete output on stderr so far. */
   readonly onStderr?: (text: string, signal: (name: NodeJS.Signals) => void) => void;
 }
 
-/** A separate home folder, which hides this machine's credentials and journals. */
+/** A separate home folder, so that the command line finds no credentials or journals of this machine. */
 export interface CliHome {
   readonly folder: string;
   /** The environment for programs that use this home folder. */
   readonly env: Readonly<Record<string, string>>;
   /**
-   * Writes a file there.
-   * @returns the path of the file
+   * Writes a file to the home folder. @returns the path of the file
    */
   readonly write: (name: string, text: string) => string;
-  /** Runs the built command line, as a user would. */
+  /** Runs the command line from dist/, as a user would. */
   readonly peermasq: (args: readonly string[], options?: CliRunOptions) => Promise<CliResult>;
   readonly close: () => void;
 }

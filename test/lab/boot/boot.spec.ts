@@ -8,7 +8,7 @@ import { makeGcpNode, program, until, type GcpNode } from './gcp-node';
 const backend = '10.193.0.0/16';
 const elsewhere = '10.7.0.0/16';
 
-// A node boots in 2 s, or in 10 s on a busy machine.
+// Booting a node takes 2 s, or 10 s on a busy machine.
 jest.setTimeout(60_000);
 
 const nodes: GcpNode[] = [];
@@ -19,7 +19,7 @@ async function makeNode(remounts?: Readonly<Record<string, string>>): Promise<Gc
 }
 afterEach(() => Promise.all(nodes.splice(0).map((node) => node.close())));
 
-/** Makes a node that has booted with its metadata and has proven its rules. */
+/** Returns a node that has booted with its metadata in place and has proven its rules. */
 async function makeProvenNode(remounts?: Readonly<Record<string, string>>): Promise<GcpNode> {
   const node = await makeNode(remounts);
   await joinInTime(node);
@@ -50,8 +50,8 @@ function setInterval({ system }: GcpNode, seconds: number): void {
   writeFileSync(join(folder, 'interval.conf'), `[Service]\nEnvironment=PEERMASQ_INTERVAL=${seconds}\n`);
 }
 
-describe('a node whose first boot', () => {
-  test('comes after its metadata was set applies and proves the rules, and its pods reach the peer', async () => {
+describe("if a node's first boot", () => {
+  test('happens after its metadata was set, the node applies and proves the rules, and its pods reach the peer', async () => {
     const node = await makeNode();
     await joinInTime(node);
     expect(await node.destinations()).toEqual([backend]);
@@ -68,10 +68,10 @@ describe('a node whose first boot', () => {
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
   });
 
-  test('comes before its metadata was set is reported as needing a reboot, and the next boot fixes it', async () => {
+  test('happens before its metadata was set, the node is reported as needing a reboot, and the next boot applies the rules', async () => {
     const node = await makeNode();
     await node.boot();
-    // Makes the node look as if it had been up for a while, with rules that were written a minute ago.
+    // Simulates a node that booted 15 minutes ago and got its rule set a minute ago.
     node.vm.lastStartTimestamp = new Date(Date.now() - 900_000).toISOString();
     expect(await node.reconcileNode([backend], { seconds: 6, secondsAgo: 60 })).toMatchObject({
       kind: 'pending',
@@ -93,7 +93,7 @@ describe('a node whose first boot', () => {
 });
 
 describe('a reboot of a node', () => {
-  test('restores the rules and the watcher, and a report contains the boot time', async () => {
+  test('restores the rules and the watcher, and the report contains the boot time', async () => {
     const node = await makeProvenNode();
     await rebootUntilReported(node);
     expect(node.report()).toMatchObject({ proven: true });
@@ -104,7 +104,7 @@ describe('a reboot of a node', () => {
 
   test('restores the stored rules even without a metadata server', async () => {
     const node = await makeProvenNode();
-    // These services would wait for the server for minutes.
+    // These services would wait several minutes for the metadata server.
     const waiting = ['google-guest-agent', 'google-startup-scripts', 'google-shutdown-scripts'];
     await node.system.run(['systemctl', 'disable', '--now', ...waiting]);
     await node.stopMetadataServer();
@@ -125,7 +125,7 @@ describe("with peermasq's startup script,", () => {
     expect(output).toContain('startup-script exit status 3');
   });
 
-  test("the project's script, which the instance's script hides, runs too and keeps its exit code", async () => {
+  test("the project's script, which the instance's script overrides, also runs and keeps its exit code", async () => {
     const node = await makeNode();
     node.google.cloud.projects[node.vm.project]?.metadata.push({
       key: 'startup-script',
@@ -157,7 +157,7 @@ describe('a running node', () => {
     expect(Date.now() - began).toBeLessThan(5_000);
   });
 
-  test('keeps its rules while the metadata server is unavailable, and follows the metadata again afterwards', async () => {
+  test('keeps its rules while the metadata server is unavailable, and applies metadata changes again afterwards', async () => {
     const node = await makeProvenNode();
     await node.stopMetadataServer();
     setMetadata(
@@ -182,7 +182,7 @@ describe('a running node', () => {
     expect(await node.destinations()).toEqual([elsewhere]);
   });
 
-  test('switches to a newer node program in its metadata without a reboot', async () => {
+  test('switches to a newer node program without a reboot when the program in its metadata changes', async () => {
     const node = await makeProvenNode();
     const newer = program.replace('main "$@"\n', '# newer\nmain "$@"\n');
     expect(await node.reconcileNode([elsewhere], { text: newer })).toMatchObject({ kind: 'proven' });
@@ -192,7 +192,7 @@ describe('a running node', () => {
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
   });
 
-  test('deletes, with the command `remove`, only what peermasq created', async () => {
+  test('deletes only what peermasq created when `remove` runs', async () => {
     const node = await makeNode();
     const tables = () => node.networks.nodeHost.run(['sh', '-c', 'iptables-save | grep ^-']);
     const before = await tables();
@@ -221,8 +221,11 @@ describe('a node like Container-Optimized OS, with /etc read-only and /var noexe
   });
 });
 
-describe('a container that installs the watcher, as the DaemonSet does,', () => {
-  /** Runs the container in the node's process namespace (hostPID), with its own files and only these capabilities. */
+describe('a container that installs the watcher like the DaemonSet', () => {
+  /**
+   * Runs the container in the node's process namespace (hostPID), with a separate mount namespace and the given
+   * capabilities.
+   */
   function install({ networks, system }: GcpNode, capabilities: readonly string[]) {
     const only = ['-all', ...capabilities.map((name) => `+${name}`)].join(',');
     const inContainer =

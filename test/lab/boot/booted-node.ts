@@ -8,19 +8,19 @@ import type { Machine } from '../machine';
 import type { Host, RunningProcess } from '../netns';
 
 /**
- * A complete Debian on a lab host. It has the host's network namespace, but its own processes and files. `run` runs
- * commands inside it.
+ * A complete Debian system on a lab host. It shares only the host's network namespace. `run` runs commands inside the
+ * system.
  */
 export interface BootedNode extends Machine {
-  /** The path of its root folder as seen from outside, whether or not it is running. */
+  /** The path of the system's root folder on this machine. It is valid even if the system is not running. */
   readonly disk: string;
-  /** Boots it with empty tables. Resolves when systemd has started everything, including startup scripts. */
+  /** Boots the system with empty tables. Resolves when systemd has started all units, including startup scripts. */
   readonly boot: () => Promise<void>;
-  /** Powers it off, as `systemctl poweroff` does. The disk is kept. */
+  /** Shuts the system down, like `systemctl poweroff`. The disk is kept. */
   readonly powerOff: () => Promise<void>;
   /** Returns a unit's journal since the last boot. */
   readonly journal: (unit: string) => Promise<string>;
-  /** Returns the process ID of its systemd, as seen from outside. */
+  /** Returns the ID of the systemd process in this machine's process namespace. */
   readonly leaderPid: () => number;
   readonly close: () => Promise<void>;
 }
@@ -33,8 +33,8 @@ const nspawn = [
 ];
 
 /**
- * Joins a control group, then executes the given command. The command shares only the network with the host. The disk
- * is mounted where this process sees it, too.
+ * Joins a control group, then runs the given command, which shares only the network with the host. The disk stays
+ * visible to this process.
  */
 const inGroup = [
   ...['nsenter', `--mount=/proc/${process.pid}/ns/mnt`, 'unshare', '--mount', 'sh', '-ec'],
@@ -48,9 +48,8 @@ const inGroup = [
 ];
 
 /**
- * Makes a node that can be booted.
- * @param image the folder written by `test/lab/boot/image.mjs`; used read-only
- * @param remounts mount options by folder: `/etc` → `ro`
+ * Returns a node that can be booted. @param image the folder that `test/lab/boot/image.mjs` wrote; it is not changed
+ * @param remounts a map from folders to mount options, such as `/etc` → `ro`
  */
 export async function makeBootedNode(
   host: Host,
@@ -134,7 +133,7 @@ const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 const sh = (command: string, ...args: string[]) => promisify(execFile)(command, args);
 
-/** Makes the disk: an overlay over the image, which is removed together with the lab's namespaces. */
+/** Creates the disk as an overlay over the image. The disk is removed together with the lab's namespaces. */
 async function makeDisk(folder: string, image: string): Promise<string> {
   const [upper, work, disk] = ['upper', 'work', 'disk'].map((name) => join(folder, name)) as [
     string,

@@ -14,16 +14,16 @@ import { nodeProgram } from '../node-program';
 
 export const program = nodeProgram;
 
-/** A VM in the local Google Cloud that is a complete Debian in the lab's networks. */
+/** A VM in the local Google Cloud that runs a complete Debian system in the lab's networks. */
 export interface GcpNode {
   readonly google: LocalGcp;
   readonly networks: Networks;
   readonly vm: LabVm;
   readonly system: BootedNode;
-  /** Boots the VM and records its start time, as the cloud does. Resolves when its startup scripts have run. */
+  /** Boots the VM and updates its start time, like the real cloud. Resolves when the startup scripts have run. */
   readonly boot: () => Promise<void>;
   readonly reboot: () => Promise<void>;
-  /** Reconciles the node once. The config has these destinations. */
+  /** Reconciles the node once with a config that has the given destinations. */
   readonly reconcileNode: (destinations: readonly string[], options?: ReconcileOptions) => Promise<Outcome>;
   readonly stopMetadataServer: () => Promise<void>;
   readonly startMetadataServer: () => Promise<void>;
@@ -35,9 +35,9 @@ export interface GcpNode {
 }
 
 export interface ReconcileOptions {
-  /** The maximum time to wait for the proof, in seconds. */
+  /** How many seconds to wait for the proof. */
   readonly seconds?: number;
-  /** The age of the rule set's generation, in milliseconds. */
+  /** How many milliseconds ago the rule set was generated. */
   readonly secondsAgo?: number;
   /** The text of the node program to install. */
   readonly text?: string;
@@ -45,7 +45,7 @@ export interface ReconcileOptions {
 
 const metadataAddress = { host: '169.254.169.254', port: 80 };
 
-/** @param remounts the same parameter as for `makeBootedNode` */
+/** @param remounts see `makeBootedNode` */
 export async function makeGcpNode(remounts?: Readonly<Record<string, string>>): Promise<GcpNode> {
   const closing: (() => Promise<void>)[] = [];
   const close = async () => {
@@ -152,7 +152,7 @@ function addNode({ cloud }: LocalGcp): LabVm {
   });
 }
 
-/** Waits for a condition. The only time limit is the test's own timeout. */
+/** Waits for a condition without a time limit, because the test has a timeout. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await delay(50);
 }

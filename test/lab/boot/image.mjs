@@ -1,5 +1,5 @@
-// The disk image of a node: a Debian that debootstrap builds once and that is cached in .cache/boot, by the hash of
-// its recipe.
+// The disk image of a node: a Debian system that debootstrap builds. It is cached in .cache/boot, under a hash of the
+// build steps.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ const packages = [
   ...['systemd-sysv', 'dbus', 'google-guest-agent', 'ca-certificates', 'curl'],
   ...['iproute2', 'iptables', 'nftables', 'ipset', 'conntrack'],
 ];
-/** Files that Google's own images have, too. The folder makes the journal persistent. */
+/** The files that are added, as in Google's images. The folder makes the journal persistent. */
 const files = {
   'etc/hosts': '127.0.0.1 localhost\n169.254.169.254 metadata.google.internal metadata\n',
   'etc/hostname': 'node\n',
@@ -46,7 +46,7 @@ export function nodeImage() {
 function debootstrap(target) {
   const args = ['--variant=minbase', `--include=${packages.join(',')}`, suite, target, ...packageSource()];
   console.error(`+ debootstrap ${args.join(' ')}`);
-  // debootstrap runs in its own namespaces, so that nothing stays mounted or running even if it fails.
+  // debootstrap runs in separate namespaces, so that no mounts or processes remain, even if it fails.
   const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
   const { status, stdout, stderr } = spawnSync('unshare', [...namespaces, 'debootstrap', ...args], {
     encoding: 'utf8',
@@ -58,8 +58,8 @@ function debootstrap(target) {
 }
 
 /**
- * Returns the mirror that this machine's apt uses for that Debian release, because that mirror is reachable. If there
- * is none, debootstrap's default is used.
+ * Returns the mirror that apt on this machine uses for the Debian release, because that mirror is reachable. Returns
+ * nothing if there is no such mirror; debootstrap then uses its default.
  */
 function packageSource() {
   const filter = ['Created-By: Packages', `Codename: ${suite}`, 'Component: main', 'Origin: Debian'];

@@ -1,4 +1,5 @@
-// Runs the tests in this folder (`npm run test:boot`), each on a node that boots a real Debian in the lab's networks.
+// Runs the tests in this folder (`npm run test:boot`). Each test boots a node with a real Debian system in the lab's
+// networks.
 import { spawn, spawnSync } from 'node:child_process';
 import { nodeImage } from './image.mjs';
 
@@ -14,8 +15,8 @@ const lab = ['test/lab/enter.mjs', 'sh', '-c', `${oneHierarchy} && exec "$@"`, '
 const jest = ['jest', '--runInBand', '--forceExit', '--testMatch', '<rootDir>/test/lab/boot/*.spec.ts'];
 
 /**
- * Removes the control groups. Everything else ends with the lab, but a control group can be removed only after its
- * last process has ended. Groups of concurrent runs are kept.
+ * Removes the control groups, which are not removed together with the lab. A control group can be removed only after
+ * its last process has ended. Control groups of concurrent runs are kept.
  */
 function removeGroups() {
   const remove = 'find /sys/fs/cgroup/peermasq-* -depth -type d -exec rmdir {} + 2> /dev/null && break';

@@ -19,9 +19,9 @@ const peeringId = 'pcx-0a1b2c3d4e5f60718';
 const peerNetwork = { vpcId: 'vpc-0b1b2c3d4e5f60718', subnetId: 'subnet-0b1b2c3d4e5f60718' };
 const vpnGatewayId = 'vgw-0a1b2c3d';
 
-/** The time from RunInstances to the state `running`, and from there until the SSM agent registers. */
+/** The delay from RunInstances to the state `running`, and the further delay until the SSM agent registers. */
 const [runsAfterMs, registersAfterMs] = [2_000, 20_000];
-/** Twice the time that a node needs to be proven. */
+/** The timeout for the proof. It is twice the time that a proof usually takes. */
 const provenTimeoutMs = 90_000;
 
 /** The AWS account in a scenario: its VPCs, the connection to the peer, the SSM documents, and a node. */
@@ -30,7 +30,7 @@ export interface DemoAccount {
   readonly networks: Networks;
   /** The ID of the node. */
   readonly id: string;
-  /** The connection that `breakAt` can break; absent if the peer is not in AWS. */
+  /** The connection to the peer. Absent if the peer is not in AWS. */
   readonly connection?: LabConnection;
   /** The path of the config file. */
   readonly config: string;
@@ -76,7 +76,7 @@ export async function openAccount(
   };
 }
 
-/** Opens the deployment and a node that has yet to start. */
+/** Opens the deployment and adds a node that has not started yet. */
 export async function openAws(networks: Networks): Promise<DemoCloud> {
   const account = await openAccount(networks, { state: 'pending' });
   const { aws, deployment, config, id, peermasq } = account;
@@ -108,7 +108,7 @@ function configFor(networks: Networks): string {
 
 /**
  * Adds the networks of the scenario.
- * @returns the connection to a peer in AWS; undefined for a peer behind a VPN, which is in no account
+ * @returns the connection to a peer in AWS; undefined for a peer behind a VPN, because it is not in AWS
  */
 function addNetworks(aws: LocalAws, networks: Networks): LabConnection | undefined {
   const { networks: all, node, peer } = networks.topology;
@@ -159,14 +159,14 @@ async function start({ aws, stack, id }: DeployedAccount, print: Print): Promise
   print('', `and of its state running; its SSM agent registers ${registersAfterMs / 1_000} s later`);
 }
 
-/** Prints the result of each attempt to handle the node's event, and when the next attempt follows. */
+/** Prints the result of each attempt to handle the node's event, and the delay until the next attempt. */
 function printAttempts({ aws, stack }: DeployedAccount, sentAt: number, print: Print): void {
   let attempts = 0;
   stack.onInvoked = (name, { log }) => {
     if (name !== 'node-joined') return;
     const seconds = ((Date.now() - sentAt) / 1_000).toFixed(0);
     const { message, reason = 'proven', retryAfterSeconds } = findOutcome(log) ?? {};
-    // Only the RunInstances event remains. It is a fallback in case the state event is lost.
+    // This invocation handled only the RunInstances event, which is a fallback in case the state event is lost.
     if (message === undefined) return;
     const retryText = retryAfterSeconds === undefined ? '' : `; retried in ${lastRetryDelay(aws)} s`;
     print(`attempt ${++attempts}`, `after ${seconds} s: ${reason}${retryText}`);
@@ -197,17 +197,17 @@ function lastRetryDelay({ calls }: LocalAws): number {
 const visibilityChanges = z.object({ Entries: z.array(z.object({ VisibilityTimeout: z.number() })) });
 
 /**
- * Prints that SSM's own event about the command is still delayed. That event is for results for which the sender did
- * not wait.
+ * Prints that SSM's event about the command is still delayed. It is needed only for results that the sender did not
+ * wait for.
  */
 function printPendingEvent(stack: LabStack, print: Print): void {
   const [event] = stack.queue('commands').messages;
   if (!event) return;
   const seconds = (event.visibleAt - event.sentAt) / 1_000;
-  print('', `(SSM's own event is delayed by ${seconds} s, longer than this demo takes)`);
+  print('', `(SSM's event arrives after ${seconds} s, later than the demo ends)`);
 }
 
-/** Describes the API calls that the function made, and the routes it found. */
+/** Lists the API calls that the function made and the routes that it found. */
 export function discovery(aws: LocalAws, before: number): string[] {
   const calls = new Set(aws.calls.slice(before).map(({ action }) => action));
   // Shows only the routes of the node's own network, because the functions do not read the other side.

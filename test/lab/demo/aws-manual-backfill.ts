@@ -4,7 +4,7 @@ import { discovery, openAccount, type DemoAccount } from './aws-event';
 import { installedRules } from './node-status';
 import type { DemoCloud, NodeResult, Print } from './scenario';
 
-/** Opens a scenario in which a node existed before peermasq and is fixed from the command line. */
+/** Opens a scenario in which a node existed before peermasq was deployed and is fixed from the command line. */
 export async function openAwsManualBackfill(networks: Networks): Promise<DemoCloud> {
   const account = await openAccount(networks, { state: 'running' });
   const { id, peermasq, close } = account;

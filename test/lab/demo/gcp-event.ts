@@ -15,10 +15,10 @@ import {
 import { installedRules, findProven } from './node-status';
 import type { DemoCloud, NodeResult, Race, Print } from './scenario';
 
-/** An insert takes a few seconds, as in the cloud. */
+/** The delays of an insert, which takes a few seconds as in the real cloud. */
 const insertTimes = { visibleAfterMs: 1_000, readyAfterMs: 500, stagingAfterMs: 500, runningAfterMs: 1_000 };
 
-/** Opens a scenario in which a node is inserted and the function races the node's boot. */
+/** Opens a scenario in which a node is inserted and the function must set the metadata before the node boots. */
 export async function openGcp(networks: Networks): Promise<DemoCloud> {
   const project = await openProject(networks);
   try {
@@ -73,7 +73,7 @@ async function send(
   };
 }
 
-/** Measures which came first: the metadata, or the boot that reads the metadata. */
+/** Measures whether the metadata was set before the node read it at boot. */
 async function measureRace(project: DemoProject, { vm, beganAt, last }: Insert, print: Print): Promise<Race> {
   const metadataSet = (async () => {
     while (metadataOf(vm, 'startup-script') === undefined) await once(project.cloud.changes, 'change');

@@ -18,7 +18,10 @@ import type { DemoCloud, NodeResult, Print } from './scenario';
 
 const startedAgoMs = 900_000;
 
-/** Opens a scenario in which a node booted 15 minutes before the event arrived. A backfill may restart the node. */
+/**
+ * Opens a scenario in which the event arrives 15 minutes after the node booted. A backfill is allowed to restart the
+ * node.
+ */
 export async function openGcpLateEvent(networks: Networks): Promise<DemoCloud> {
   const project = await openProject(networks, '    restart: {maxUnavailable: 1}\n');
   try {
@@ -32,7 +35,7 @@ export async function openGcpLateEvent(networks: Networks): Promise<DemoCloud> {
       peermasq: project.peermasq,
       sendLateEvent: (print) => sendLateEvent(joined, vm, print),
       sendEvent: async (print) => {
-        // Runs the backfill again, because a backfill does not report nodes that already had a proof.
+        // Runs the backfill again, because a backfill does not report nodes that were already proven.
         if (nodeResult) await post(backfill);
         return (nodeResult ??= await restart(project, backfill, vm, print));
       },
@@ -89,7 +92,7 @@ async function post({ url, log, logged }: LabFunction): Promise<readonly unknown
   const headers = { 'content-type': 'application/json' };
   const response = await fetch(url, { method: 'POST', headers, body: '{}' });
   const answer: unknown = await response.json();
-  // The function logs the number of its calls after it has responded.
+  // The function logs its number of API calls only after it has responded.
   await logged((entry) => log.indexOf(entry) >= before && entry['message'] === 'ApiCallsCounted');
   const own = log.slice(before);
   if (isDeepStrictEqual(z.object({ counts: z.unknown() }).safeParse(answer).data?.counts, { proven: 1 }))

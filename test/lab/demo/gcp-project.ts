@@ -10,10 +10,10 @@ import type { DemoCloud, Print } from './scenario';
 const project = 'identity-nonprod';
 const cluster = 'frontend-cluster';
 const [region, zone] = ['europe-west1', 'europe-west1-c'];
-/** The time from the state RUNNING until the VM has booted and runs its startup script. */
+/** The delay from the state RUNNING until the VM has booted and runs its startup script. */
 const bootMs = 2_000;
 
-/** A node in the cluster, without the fields that change. */
+/** The fields of a node in the cluster that do not change. */
 export const node = {
   project,
   zone,
@@ -37,14 +37,14 @@ export interface DemoProject {
   readonly config: string;
   readonly home: CliHome;
   readonly peermasq: DemoCloud['peermasq'];
-  /** Starts a function from dist/gcp. It stops when the project is closed. */
+  /** Starts a function from dist/gcp. The function is stopped when the project is closed. */
   readonly start: (target: 'nodeJoined' | 'backfill') => Promise<LabFunction>;
   readonly close: () => Promise<void>;
 }
 
 /**
  * Opens the project.
- * @param more additional lines for the cluster in the config
+ * @param more additional config lines for the cluster
  */
 export async function openProject(networks: Networks, more = ''): Promise<DemoProject> {
   const lab = await startLocalGcp();
@@ -87,7 +87,7 @@ function configFor({ topology: { node, peer } }: Networks): string {
 `;
 }
 
-/** Adds both networks of the scenario, with everything in the cloud configured correctly. */
+/** Adds the scenario's two networks, with correct peering, routes and firewalls. */
 function addNetworks({ cloud }: LocalGcp, { topology }: Networks): void {
   const [local, remote] = topology.networks;
   if (!local || !remote) throw new Error(`${topology.name} does not have two networks`);
@@ -141,7 +141,7 @@ export async function boot({ networks }: DemoProject, print: Print): Promise<num
   return beganAt;
 }
 
-/** Describes the API calls that the functions made after the first `before` calls, and the routes they found. */
+/** Lists the API calls that the functions made after the first `before` calls, and the routes that they found. */
 export function discovery({ cloud }: DemoProject, before: number): string[] {
   const calls = new Set(cloud.calls.slice(before).map((call) => call.replace('compute.', '')));
   // Shows only the routes of the nodes' network, because the functions do not read the other side.

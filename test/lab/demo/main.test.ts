@@ -7,7 +7,7 @@ const demo = (lab: string, ...args: string[]) => {
   return spawnSync(process.execPath, argv, { encoding: 'utf8', env: { ...process.env, PEERMASQ_LAB: lab } });
 };
 
-// Not tested here: `npm run demo` itself runs the scenarios.
+// These tests do not run the scenarios; `npm run demo` does.
 describe('npm run demo', () => {
   test('prints its usage for an unknown option', () => {
     const { status, stdout, stderr } = demo('yes', '--jsn');

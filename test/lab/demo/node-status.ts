@@ -37,9 +37,9 @@ export function findProven(
 
 const outcomeEntry = z.object({
   message: z.enum(['NodeProven', 'NodePending', 'NodeFailed', 'NodeSkipped']),
-  /** Absent if the node is proven. */
+  /** The reason why the node is not proven. Absent if it is. */
   reason: z.string().optional(),
-  /** Absent if the event is not retried. */
+  /** The delay until the event is retried, in seconds. Absent if it is not retried. */
   retryAfterSeconds: z.number().optional(),
 });
 

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { serializeOutput } from './ordered-output';
 
-test('the first section is shown live, and each other section is shown once all earlier sections are closed', () => {
+test('the first section is shown live, and every later section is shown once all sections before it are closed', () => {
   const shown: string[] = [];
   const openSection = serializeOutput((text) => shown.push(text));
   const [first, second, third] = [openSection(), openSection(), openSection()];

@@ -1,6 +1,6 @@
 export type Write = (text: string) => void;
 
-/** A section of the output. It is shown after all earlier sections. */
+/** A section of the output. It is shown after all sections that were opened before it. */
 export interface OutputSection {
   /** Shows the text immediately, or buffers it until the earlier sections are closed. */
   readonly write: Write;

@@ -63,7 +63,7 @@ async function runAll(...scenarios: Scenario[]) {
 }
 
 describeKernel('a demo scenario', undefined, () => {
-  test('without errors prints its story, and its part of the JSON document for --json', async () => {
+  test('without errors prints each step, and its result in the JSON document for --json', async () => {
     const once = scenario((networks, times) => (times === 1 ? fix(networks) : Promise.resolve()));
     const { results, errors, text } = await runAll(once);
     expect(errors).toEqual([[]]);
@@ -132,7 +132,7 @@ describeKernel('a demo scenario', undefined, () => {
     });
   });
 
-  test('that fails prints the error, and the next scenario still runs', async () => {
+  test('that fails prints its error, and the next scenario still runs', async () => {
     const [failure, rest] = await Promise.all([
       runAll(scenario(() => Promise.reject(new Error('the cloud said no')))),
       runAll(

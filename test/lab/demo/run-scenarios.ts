@@ -9,7 +9,10 @@ import { serializeOutput, type Write } from './ordered-output';
 export interface ScenarioResult {
   readonly scenario: Scenario;
   readonly before: RequestResult;
-  /** What the function reported if the event came too late, and whether the pod reached the peer at that time. */
+  /**
+   * What the function reported after a late event, and whether the pod then reached the peer. Absent in other
+   * scenarios.
+   */
   readonly late?: { readonly reason: string; readonly reached: boolean };
   readonly nodeResult?: NodeResult;
   readonly after: RequestResult;
@@ -18,12 +21,12 @@ export interface ScenarioResult {
 
 const metadataServer = '169.254.169.254';
 const requestTimeoutMs = 1_500;
-/** The time within which a hanging connection recovers: the kernel retransmits its SYN with growing delays. */
+/** How long a hanging connection may take to recover. The kernel retransmits the SYN at increasing intervals. */
 const recoversWithinMs = 20_000;
 
 /**
- * Runs the scenarios concurrently and shows them one after another. An error in one scenario does not stop the
- * others.
+ * Runs the scenarios concurrently and shows them one after another. If a scenario fails, the remaining scenarios still
+ * run.
  * @param openScreen creates the screen for a scenario
  * @returns the results, in the order of the scenarios
  */
@@ -121,7 +124,7 @@ async function runSteps(
     if (!(await runPlan(cloud, screen)))
       result.errors.push('plan shows no change, even though the node has no rules');
   }
-  // Restarting a node also ends its pods, so no hanging request would remain.
+  // Restarting a node also ends its pods, so a hanging request would not survive the restart.
   const hanging = cloud.sendLateEvent ? undefined : networks.pod.request(120_000);
   result.nodeResult = await cloud.sendEvent(screen.print);
   showNodeResult(
@@ -146,7 +149,7 @@ async function runSteps(
   if (await runPlan(cloud, screen)) result.errors.push('plan still shows a change');
 }
 
-/** Returns whether the rules are unchanged after the event is sent again. */
+/** Sends the event again. Returns whether the rules are unchanged. */
 async function isIdempotent(networks: Networks, cloud: DemoCloud): Promise<boolean> {
   const rules = await savedRules(networks);
   await cloud.sendEvent(() => undefined);

@@ -3,13 +3,13 @@ import type { CliResult } from '../cli-home';
 import type { Networks } from '../networks';
 import type { Topology } from '../topologies';
 
-/** The times, in milliseconds, since the first audit log entry of the insert. */
+/** The times of the race, in milliseconds since the first audit log entry of the insert. */
 export interface Race {
   readonly metadataSetMs: number;
   readonly scriptRanMs: number;
 }
 
-/** What happened to the node between the event and the proof. */
+/** What happened on the node from the event to the proof. */
 export interface NodeResult {
   readonly eventToProvenMs: number;
   /** The ID of the rule set. */
@@ -17,9 +17,9 @@ export interface NodeResult {
   /** The rules in force on the node. */
   readonly rules: readonly string[];
   readonly discovery: readonly string[];
-  /** The report of the node; absent if the cloud's record was already up to date. */
+  /** The node's report. Absent if the node did not need to report again. */
   readonly proof?: Report;
-  /** The race between the function and the node's boot, if there was a race. */
+  /** The race between the function and the node's boot, in scenarios with such a race. */
   readonly race?: Race;
 }
 
@@ -31,23 +31,26 @@ export interface Scenario {
   readonly title: string;
   readonly story: string;
   readonly topology: Topology;
-  /** Opens the cloud around the networks: the cloud's APIs, and the node's state before the event. */
+  /** Opens the local cloud for the networks, with the node in its state before the event. */
   readonly open: (networks: Networks) => Promise<DemoCloud>;
 }
 
 export interface DemoCloud {
   /**
-   * Sends the event too late; only in the scenario of a lost race.
-   * @returns what the function reported about the node
+   * Sends the event after the node booted. Present only in the scenario with a lost race. @returns what the function
+   * reported about the node
    */
   readonly sendLateEvent?: (print: Print) => Promise<string>;
-  /** Whether the node existed before peermasq. If so, `doctor` and `plan` run before the fix. */
+  /** Whether the node existed before peermasq was deployed. If so, `doctor` and `plan` run before the fix. */
   readonly isExistingNode?: boolean;
   /** The name of the node. */
   readonly node: string;
   /** Runs the command line with this scenario's credentials and config. */
   readonly peermasq: (args: readonly string[]) => Promise<CliResult>;
-  /** Sends the event that triggers the fix. Returns when the node has proven its rules. It is called twice. */
+  /**
+   * Sends the event that triggers the fix, and waits until the node has proven its rules. Each scenario calls this
+   * twice.
+   */
   readonly sendEvent: (print: Print) => Promise<NodeResult>;
   readonly close: () => Promise<void>;
 }

@@ -38,7 +38,7 @@ describe('the screen of the demo', () => {
     return written.join('');
   };
 
-  test('has two columns and wraps the second column', () => {
+  test('prints two columns and wraps the second column', () => {
     expect(shown(plain, 36)).toBe(
       [
         ...['', '1/3  Title', '  A story.', ''],
@@ -48,7 +48,7 @@ describe('the screen of the demo', () => {
     );
   });
 
-  test('has the same text when it is in colour', () => {
+  test('prints the same text with and without colour', () => {
     const coloured = shown(pc.createColors(true), 36);
     expect(coloured).toContain(pc.createColors(true).red('hangs'));
     expect(stripVTControlCharacters(coloured)).toBe(shown(plain, 36));

@@ -5,7 +5,7 @@ import type { Write } from './ordered-output';
 
 export type Colours = ReturnType<typeof pc.createColors>;
 
-/** Prints text in two columns: a label and its value. */
+/** Prints a label and its value in two columns. */
 export interface Screen {
   readonly colours: Colours;
   readonly heading: (title: string, story: string) => void;
