@@ -24,7 +24,8 @@ export interface CliHome {
   /** The environment for programs that use this home folder. */
   readonly env: Readonly<Record<string, string>>;
   /**
-   * Writes a file to the home folder. @returns the path of the file
+   * Writes a file to the home folder.
+   * @returns the path of the file
    */
   readonly write: (name: string, text: string) => string;
   /** Runs the command line from dist/, as a user would. */

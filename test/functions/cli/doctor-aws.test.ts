@@ -123,7 +123,8 @@ function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab
 }
 
 /**
- * Saves the state of the connection. @returns a function that restores the state
+ * Saves the state of the connection.
+ * @returns a function that restores the state
  */
 function saveState({ peering, node, peer }: LabConnection): () => void {
   const { status } = peering;

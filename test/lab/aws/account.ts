@@ -68,7 +68,8 @@ export interface LabAccount {
   putDocument(name: string, document: SsmDocument): void;
   addQueue(settings: QueueSettings, deadLetters?: LabQueue): LabQueue;
   /**
-   * Pauses the launch of an instance with a lifecycle hook. @returns the lifecycle event
+   * Pauses the launch of an instance with a lifecycle hook.
+   * @returns the lifecycle event
    */
   startLifecycleAction(id: string, groupName: string, hookName: string): Event;
   /** Throttles the next calls of an action with the throttling error of the service. */

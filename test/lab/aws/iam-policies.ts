@@ -81,7 +81,8 @@ interface PolicyDocument {
 }
 
 /**
- * Reads a role from a template. @param template the template's resources, including all that the role refers to
+ * Reads a role from a template.
+ * @param template the template's resources, including all that the role refers to
  */
 export function readRole(template: Resources, id: string, accountRegion: AccountRegion): LabRole {
   const propertiesOf = (name: string) =>

@@ -119,8 +119,8 @@ export class LabQueue {
   }
 
   /**
-   * Changes a message's visibility timeout. @throws AwsRefusal if the message is not in flight or the timeout is out of
-   * range
+   * Changes a message's visibility timeout.
+   * @throws AwsRefusal if the message is not in flight or the timeout is out of range
    */
   changeVisibility(receiptHandle: string, seconds: number): void {
     const invalidParameter = (parameter: string, value: unknown, reason: string) =>

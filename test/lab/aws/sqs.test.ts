@@ -44,7 +44,8 @@ const attribute = (name: string, StringValue = 'x', DataType = 'String') => ({
 });
 
 /**
- * Receives a message, which is then in flight. @returns the handle of the message
+ * Receives a message, which is then in flight.
+ * @returns the handle of the message
  */
 function receiveOne(): string {
   const [message] = queue.receive(1);

@@ -19,7 +19,7 @@ export interface NodeResult {
   readonly discovery: readonly string[];
   /** The node's report. Absent if the node did not need to report again. */
   readonly proof?: Report;
-  /** The race between the function and the node's boot, in scenarios with such a race. */
+  /** The race between the function and the node's boot, in scenarios that have one. */
   readonly race?: Race;
 }
 
@@ -37,8 +37,8 @@ export interface Scenario {
 
 export interface DemoCloud {
   /**
-   * Sends the event after the node booted. Present only in the scenario with a lost race. @returns what the function
-   * reported about the node
+   * Sends the event after the node booted. Present only in the scenario with a lost race.
+   * @returns what the function reported about the node
    */
   readonly sendLateEvent?: (print: Print) => Promise<string>;
   /** Whether the node existed before peermasq was deployed. If so, `doctor` and `plan` run before the fix. */
