@@ -25,12 +25,15 @@ command_error() {
   error "$1: $line"
 }
 
+# The file for the stdout of the next command of `run`.
+OUTPUT=/dev/null
+
 # <command> [<argument>...]: runs a command that changes the kernel's state, and logs it. Its stderr goes to
 # $WORK/errors.
 run() {
   log "run: $*"
   forget_kernel
-  "$@" >/dev/null 2>"$WORK/errors"
+  "$@" >"$OUTPUT" 2>"$WORK/errors"
 }
 
 # <text> <max>: REPLY is the text, truncated to <max> characters. Every character that is not printable ASCII is

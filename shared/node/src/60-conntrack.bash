@@ -1,45 +1,190 @@
 # --- Stale connections ---
+# A connection that began before the rules is never masqueraded: conntrack remembers how its first packet left. Deleting
+# its entry makes the next retransmitted SYN a first packet again. `conntrack -D` reads the whole table however few
+# entries it deletes (0.12 s of CPU time for 50,000), and pods decide how many hang. So the table is listed once, and
+# entries are deleted by range.
+readonly max_walks=16 max_lines=1000
 
-# Deletes the conntrack entries of connections that hang because they started before the rules were applied. The next
-# retransmitted SYN is then handled like the first packet of a new connection. Sets FLUSHED.
+# FILTER: the arguments with which conntrack selects the range of a connection. DELETED: the ranges deleted so far. KEPT:
+# by pattern, whether a connection that has to stay matches it. EXEMPTIONS: by family, the indices of the exemptions.
+FILTER=()
+declare -A DELETED=() KEPT=() EXEMPTIONS=()
+
+# Turns a line of `conntrack -L` into two: the connection as it was sent, and as it would have been sent to be answered
+# like that. They are equal unless the connection is NATed. Each is "RANK PROTOCOL src=ADDRESS dst=ADDRESS" with the
+# ports, or the id of a ping; TCP has the first rank.
+readonly flow_keys='s/ packets=[0-9]* bytes=[0-9]*//g
+s/^tcp /0 tcp /
+s/^unknown +([0-9]+)/1 \1/
+s/^([a-z])/1 \1/
+s/^(. [^ ]+) [^=]*=([^ ]+) dst=([^ ]+) sport=([0-9]+) dport=([0-9]+) \[UNREPLIED\] src=([^ ]+) dst=([^ ]+) sport=([0-9]+) dport=([0-9]+) .*/\1 src=\2 dst=\3 sport=\4 dport=\5\n\1 src=\7 dst=\6 sport=\9 dport=\8/
+s/^(. [^ ]+) [^=]*=([^ ]+) dst=([^ ]+) type=[0-9]+ code=[0-9]+ (id=[0-9]+) \[UNREPLIED\] src=([^ ]+) dst=([^ ]+) type=[0-9]+ code=[0-9]+ (id=[0-9]+) .*/\1 src=\2 dst=\3 \4\n\1 src=\6 dst=\5 \7/
+s/^(. [^ ]+) [^=]*=([^ ]+) dst=([^ ]+) \[UNREPLIED\] src=([^ ]+) dst=([^ ]+) .*/\1 src=\2 dst=\3\n\1 src=\5 dst=\4/'
+
+# Deletes the conntrack entries of connections that hang because they started before the rules were applied. Sets
+# FLUSHED.
 flush_stale_connections() {
-  local line family filter flows='' deadline=$((SECONDS + flush_seconds))
+  local flows='' left walks=0 seen=0 is_limited='' deadline=$((SECONDS + flush_seconds))
   if ! has conntrack; then
     warn 'conntrack is not installed: connections that already hang keep hanging'
     return
   fi
   { read -r flows </proc/sys/net/netfilter/nf_conntrack_count; } 2>/dev/null
   [[ $flows != 0 ]] || return 0
+  if ! list_hanging; then
+    warn "$ERROR: connections that already hang keep hanging"
+    return
+  fi
+  while find_range; do
+    if ((walks == max_walks || SECONDS > deadline)); then
+      is_limited=yes
+      break
+    fi
+    walks=$((walks + 1))
+    delete_range
+  done
+  [[ -n $is_limited ]] || return 0
+  left=$(wc -l <"$WORK/hanging")
+  warn "flushed $FLUSHED stale connections: up to $((left)) more hang until they time out"
+}
+
+# Lists the connections that may hang in $WORK/hanging, as flow_keys writes them, and connections to the same
+# destinations that have to stay in $WORK/kept, as conntrack prints them. Fails with ERROR.
+list_hanging() {
+  local family dump dumps=() sources='' destinations='' exempt=''
   for family in 4 6; do
     ((${COUNT[masquerade $family]:-0} > 0)) || continue
-    conntrack -L -f "ipv$family" >"$WORK/flows" 2>/dev/null || continue
-    while IFS= read -r line; do
-      if [[ $line == *'[UNREPLIED]'* ]] && stale_flow "$line"; then
-        read -r -a filter <<<"$REPLY"
-        if run conntrack -D "${filter[@]}"; then FLUSHED=$((FLUSHED + 1)); fi
-      fi
-      if ((SECONDS > deadline)); then
-        warn "flushed only $FLUSHED stale connections: stopped after $flush_seconds s"
-        return
-      fi
-    done <"$WORK/flows"
+    has_sources && ((${COUNT[source $family]:-0} == 0)) && continue
+    indices_of source "$family"
+    summarize_ranges "$REPLY"
+    sources+=$PATTERNS dump="-f ipv$family${REPLY:+ -s $REPLY}"
+    indices_of masquerade "$family"
+    summarize_ranges "$REPLY"
+    destinations+=$PATTERNS dumps+=("$dump${REPLY:+ -d $REPLY}")
+    indices_of exempt "$family"
+    EXEMPTIONS[$family]=$REPLY
+    exempt_patterns "$REPLY"
+    exempt+=$PATTERNS
+  done
+  DELETED=() KEPT=()
+  : >"$WORK/hanging"
+  ((${#dumps[@]} > 0)) || return 0
+  dump_flows "${dumps[@]}" | list_flows "${sources%|}" "${destinations%|}" "${exempt%|}" >"$WORK/hanging" ||
+    command_error 'conntrack -L' || return
+  if [[ -s $WORK/hanging ]]; then sort -o "$WORK/hanging" "$WORK/hanging"; fi
+}
+
+# <arguments>...: lists connections with each of these arguments of conntrack.
+dump_flows() {
+  local arguments
+  for arguments in "$@"; do
+    # shellcheck disable=SC2086 # split on purpose
+    conntrack -L $arguments 2>"$WORK/errors" || return
   done
 }
 
-# <line>: REPLY is the flow as arguments for conntrack. Fails unless the flow is unanswered, was not NATed, and would
-# now be masqueraded. A line of `conntrack -L` shows first the flow as it was sent, then the reply that is expected.
-stale_flow() {
-  local source destination arguments protocol=${1%% *} flow=${1#*src=}
-  source=${flow%% *} flow=${flow#*dst=} destination=${flow%% *}
-  [[ $flow == *'[UNREPLIED] '*" dst=$source "* ]] || return 1
-  parse_address "$source" || return 1
-  is_source || return 1
-  parse_address "$destination" || return 1
-  contains_address masquerade || return 1
-  contains_address exempt && return 1
-  arguments="-p $protocol -s $source -d $destination"
-  if [[ $flow =~ ^[^\ ]+\ sport=([0-9]+)\ dport=([0-9]+)\  ]]; then
-    arguments+=" --sport ${BASH_REMATCH[1]} --dport ${BASH_REMATCH[2]}"
+# <sources> <destinations> <exempt>: prints the connections that may hang, from the output of conntrack on stdin.
+# "src=" and "dst=" occur twice in its lines: first as the connection was sent, then as its reply is expected.
+list_flows() {
+  # TCP connections in other states than SYN_SENT were answered once.
+  sed -nE "/^[^=]*=($1)([^ ]* )?dst=($2)/!d
+${3:+/^[^=]*=[^ ]* dst=($3)/d}
+/^tcp /{
+/ SYN_SENT .*\[UNREPLIED\]/!d
+}
+/ zone/b keep
+/\[UNREPLIED\] [^ ]* dst=($1)/!b keep
+h
+$flow_keys
+/^(.*)\n\1\$/{
+P
+d
+}
+g
+: keep
+w $WORK/kept"
+}
+
+# Sets FILTER for the first connection in $WORK/hanging whose range was not deleted yet. Fails if there is none. Uses the
+# caller's seen and is_limited.
+find_range() {
+  local protocol source destination key
+  while read -r _ protocol source destination key; do
+    if ((++seen > max_lines)); then
+      is_limited=yes
+      return 1
+    fi
+    set_filter "$protocol" "${source#src=}" "${destination#dst=}" "$key" || continue
+    [[ -n ${DELETED["${FILTER[*]}"]:-} ]] || return 0
+  done <"$WORK/hanging"
+  return 1
+}
+
+# <protocol> <source> <destination> <key>: sets FILTER to the largest range around the connection that contains nothing
+# that has to stay. Fails if the connection itself has to stay.
+set_filter() {
+  local sources='' pattern key source=${2//./\\.}
+  parse_address "$2" && is_source || return 1
+  if has_sources; then
+    LENGTH=$MATCHED
+    range_of_address
+    sources=$REPLY
   fi
-  REPLY=$arguments
+  parse_address "$3" && contains_address masquerade || return 1
+  LENGTH=$MATCHED
+  contains_address exempt && return 1
+  exclude_exemptions
+  range_pattern
+  pattern=${REPLY%|}
+  range_of_address
+  FILTER=(-f "ipv$FAMILY" -p "$1")
+  # Unanswered connections of TCP have a state of their own. With -q, the source is also the address to which the reply
+  # is expected, so no masqueraded connection matches.
+  if [[ $1 == tcp ]]; then FILTER+=(--state SYN_SENT); fi
+  if [[ $1 == tcp ]] && ! is_kept "tcp [^=]*=[^ ]* dst=($pattern)"; then
+    FILTER+=(${sources:+-s "$sources"} -d "$REPLY")
+  elif ! is_kept "$1 [^=]*=$source dst=($pattern).* dst=$source "; then
+    FILTER+=(-s "$2" -q "$2" -d "$REPLY")
+  else
+    # shellcheck disable=SC2206 # split on purpose
+    key=(${4//=/ })
+    FILTER+=(-s "$2" -q "$2" -d "$3")
+    case $4 in
+      sport=*) FILTER+=(--sport "${key[1]}" --dport "${key[3]}") ;;
+      id=*) FILTER+=("--$1-id" "${key[1]}") ;;
+    esac
+  fi
+}
+
+# Makes LENGTH longer until the range around the address HI, LO contains no exemption.
+exclude_exemptions() {
+  local i
+  for i in ${EXEMPTIONS[$FAMILY]:-}; do
+    while ((((HI ^ HIS[i]) & MASK_HI[LENGTH]) == 0 && ((LO ^ LOS[i]) & MASK_LO[LENGTH]) == 0)); do
+      LENGTH=$((LENGTH + 1))
+    done
+  done
+}
+
+# <pattern>: does a connection that has to stay match the pattern?
+is_kept() {
+  if [[ -z ${KEPT["$1"]:-} ]]; then
+    KEPT["$1"]=no
+    if grep -qE -- "$1" "$WORK/kept"; then KEPT["$1"]=yes; fi
+  fi
+  [[ ${KEPT["$1"]} == yes ]]
+}
+
+# Deletes the connections that FILTER selects, and removes them from $WORK/hanging.
+delete_range() {
+  local count
+  OUTPUT=$WORK/deleted run conntrack -D "${FILTER[@]}"
+  count=$(wc -l <"$WORK/deleted")
+  FLUSHED=$((FLUSHED + count))
+  command_error conntrack
+  # Older versions of conntrack stop at a connection that has ended in the meantime. Then the next walk continues.
+  if [[ $count -eq 0 || $ERROR == *'been deleted'* ]]; then DELETED["${FILTER[*]}"]=yes; fi
+  sed -nE "$flow_keys
+p" "$WORK/deleted" | sort - "$WORK/hanging" | uniq -u >"$WORK/remaining"
+  mv -f -- "$WORK/remaining" "$WORK/hanging"
 }
