@@ -8,7 +8,7 @@ export interface AccountError {
 
 /**
  * Error names that AWS returns for expired credentials. Lambda renews a function's credentials before they expire, so
- * functions retry after such an error.
+ * functions retry after these errors.
  */
 const expired = /^(ExpiredToken(Exception)?|RequestExpired)$/;
 /** Messages of the SDK when its cached login has expired. */
@@ -33,7 +33,7 @@ export function findAccountError(name: string, message: string): AccountError | 
   return message.startsWith('Region is missing') ? noRegion : undefined;
 }
 
-/** Whether the credentials caused the error. Such an error affects every call, not only one node. */
+/** Whether the credentials caused the error. These errors affect every call, not only one node. */
 export const isCredentialsError = ({ code }: { readonly code: string }): boolean =>
   code === 'no-credentials' || code === 'expired-credentials';
 

@@ -23,7 +23,7 @@ export interface CallOptions {
 }
 
 /**
- * Makes one call, which times out at the deadline at the latest.
+ * Makes one call. Its timeout never extends past the deadline.
  * @throws PeermasqError with the SDK's error as its cause
  */
 export async function call<T>(

@@ -105,7 +105,7 @@ async function writeTags(
   return failures;
 }
 
-/** Errors caused by single instances. After such an error, none of the instances in the CreateTags call is tagged. */
+/** Errors caused by single instances. If one occurs, none of the instances in the CreateTags call is tagged. */
 const instanceErrors = /^(TagLimitExceeded|InvalidID|InvalidInstanceID\.\w+)$/;
 
 /**
