@@ -2,7 +2,7 @@ import type { IpPermission } from '@aws-sdk/client-ec2';
 import { contains, type Address } from '../../core/model/cidr';
 import { validCidrs, type NetworkReader } from './network-reader';
 
-/** The other end of a connection, as the rules of a security group match it. */
+/** The properties of the other end of a connection that security group rules match. */
 export interface OtherEndpoint {
   readonly address: Address;
   /** The security groups of the interface that has the address. Undefined if the groups cannot be read. */

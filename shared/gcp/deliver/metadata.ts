@@ -141,7 +141,7 @@ function isExpiredSnapshotRequest({ key, value }: MetadataItem): boolean {
 
 /**
  * Adds a snapshot request, which replaces any earlier one. The node responds through guest attributes, so the change
- * also enables these unless the user has already set their key.
+ * also sets `enable-guest-attributes`, unless the user has already set this key.
  */
 export function withSnapshotRequest(current: MetadataItems, nonce: string): MetadataItems {
   const others = current.filter(({ key }) => key !== snapshotKey);
