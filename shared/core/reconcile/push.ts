@@ -57,7 +57,10 @@ export async function pushRuleSets(
     return { proof, expected: expectedOf(one), cluster: one.cluster, routes: one.plan.routes };
   });
   const recorded = await recordOutcomes(responses, context);
-  const recordFailures = await recordUpToDate(upToDate, context);
+  const recordFailures = await writeRecords(
+    [...recordsOfUpToDate(upToDate), ...recordsOfClockSkew(notPushed)],
+    context,
+  );
   return {
     outcomes: [
       ...upToDate.map(toProvenOutcome),
@@ -103,12 +106,18 @@ async function pushGroup(group: NonEmpty<PlannedNode>, context: PushContext): Pr
 }
 
 /** Records nodes whose reports showed that they are up to date, so that the next sweep does not have to query them. */
-function recordUpToDate(upToDate: readonly PlannedNode[], context: PushContext) {
-  const records = upToDate
+const recordsOfUpToDate = (upToDate: readonly PlannedNode[]): PushRecord[] =>
+  upToDate
     .filter(({ node }) => node.recorded?.isRecordOutdated)
-    .map(({ node, plan: { id, routes } }): PushRecord => ({ node, ruleSetId: id, state: 'proven', routes }));
-  return writeRecords(records, context);
-}
+    .map(({ node, plan: { id, routes } }) => ({ node, ruleSetId: id, state: 'proven', routes }));
+
+/** Records nodes to which nothing can be pushed before someone has corrected a clock. */
+const recordsOfClockSkew = (notPushed: readonly PushResult[]): PushRecord[] =>
+  notPushed
+    .filter((push) => push.result === 'failed' && push.error.code === 'clock-skew')
+    .map(({ node }) =>
+      definedOnly({ node, state: 'failed', code: 'clock-skew', routes: node.recorded?.routes } as const),
+    );
 
 function findPlanned(planned: ReadonlyMap<NodeKey, PlannedNode>, node: Node): PlannedNode {
   const found = planned.get(nodeKey(node.ref));

@@ -5,6 +5,7 @@ import type { Channel, PushRecord, ProofResult, RecordFailure } from '../../../s
 import type { Log } from '../../../shared/core/log';
 import type { Report } from '../../../shared/core/model/report';
 import { recordOutcomes } from '../../../shared/core/reconcile/evaluate-report';
+import { pushRuleSets } from '../../../shared/core/reconcile/push';
 import { makeReport } from '../../lab/node-report';
 
 const id = 'a'.repeat(64);
@@ -111,6 +112,37 @@ test.each<[string, Partial<Report>, { readonly type: unknown; readonly advice: s
     code: 'clock-skew',
     advice: expect.stringContaining(advice),
   });
+  expect(records).toEqual([{ node, state: 'failed', code: 'clock-skew', routes: 7 }]);
+});
+
+test('a push that the cloud refuses because of clock-skew is recorded, and other failed pushes are not', async () => {
+  const records: PushRecord[] = [];
+  const errors = ['clock-skew', 'metadata-too-large'].map(
+    (code) => new PermanentError(code, 'no', { advice: 'look' }),
+  );
+  const channel: Channel = {
+    checkReadiness: () => undefined,
+    push: () => Promise.resolve(errors.map((error) => ({ result: 'failed', node, error }))),
+    collectProofs: () => Promise.reject(new Error('unexpected call')),
+    writeRecords: (some) => Promise.resolve(records.push(...some)).then(() => []),
+  };
+  const ignore = () => undefined;
+  const log: Log = { info: ignore, error: ignore, warn: ignore };
+  const ruleSet = {
+    generation: 5,
+    randomFully: false,
+    sources: [],
+    exemptions: [],
+    destinations: [],
+    probes: [],
+  };
+  const plan = { kind: 'rule-set', ruleSet, id, routes: 3, provenance: [], warnings: [] } as const;
+  const { outcomes } = await pushRuleSets([{ node, cluster: 'shop', plan }], {
+    channel,
+    log,
+    deadline: Infinity,
+  });
+  expect(outcomes.map(({ kind }) => kind)).toEqual(['failed', 'failed']);
   expect(records).toEqual([{ node, state: 'failed', code: 'clock-skew', routes: 7 }]);
 });
 

@@ -49,6 +49,16 @@ describe('a push to a node', () => {
     expect(await lab.push(vm, ruleSet(6, '10.7.0.0/16'))).toMatchObject({ result: 'pushed' });
   });
 
+  test('fails with clock-skew if the metadata has a rule set from the future', async () => {
+    const vm = addVm(lab.state);
+    await lab.push(vm, ruleSet(7_200_000));
+    expect(await lab.push(vm, ruleSet(1, '10.7.0.0/16'))).toMatchObject({
+      result: 'failed',
+      error: { constructor: PermanentError, code: 'clock-skew' },
+    });
+    expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(7_200_000)));
+  });
+
   test('replaces a value that is not a rule set', async () => {
     const vm = addVm(lab.state, { metadata: [{ key: 'peermasq-ruleset', value: 'rm -rf /' }] });
     await lab.push(vm);
