@@ -182,7 +182,7 @@ const refused: [string, string | Buffer, string][] = [
   ['truncated gzip', packed(backendVpc()).slice(0, -12), invalidGzip],
   ['a compressed shell script', packed('#!/bin/sh\nreboot\n'), 'line 1: "#!/bin/sh"'],
   [
-    'a compressed text that expands to 100 MB',
+    'compressed input that expands to 100 MB',
     packed(Buffer.alloc(100_000_000, 'masquerade 10.1.0.0/16 a\n')),
     'input larger than 2097152 bytes',
   ],

@@ -160,16 +160,16 @@ function checkLimits(items: MetadataItems): MetadataItems {
   const sizes = items.map(({ key, value }) => ({ key, bytes: Buffer.byteLength(value) }));
   const tooLarge = sizes.find(({ bytes }) => bytes > valueLimitBytes);
   if (tooLarge) {
-    throw metadataTooLarge(`Metadata ${tooLarge.key} would have ${tooLarge.bytes} bytes`, valueLimitBytes);
+    throw metadataTooLarge(`Metadata ${tooLarge.key} would be ${tooLarge.bytes} bytes long`, valueLimitBytes);
   }
   const total = sizes.reduce((sum, { key, bytes }) => sum + key.length + bytes, 0);
   if (total > totalLimitBytes) {
-    throw metadataTooLarge(`The metadata of the instance would have ${total} bytes`, totalLimitBytes);
+    throw metadataTooLarge(`The instance's metadata would be ${total} bytes long`, totalLimitBytes);
   }
   return items;
 }
 
 const metadataTooLarge = (problem: string, limit: number) =>
-  new PermanentError('metadata-too-large', `${problem}; the limit of Compute Engine is ${limit}`, {
+  new PermanentError('metadata-too-large', `${problem}; Compute Engine's limit is ${limit} bytes`, {
     advice: 'Shorten the startup script, or configure fewer and wider ranges.',
   });

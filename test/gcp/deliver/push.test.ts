@@ -87,7 +87,7 @@ describe('a push to a node', () => {
       error: {
         code: 'metadata-too-large',
         message: expect.stringMatching(
-          /^Metadata startup-script would have \d+ bytes; the limit of Compute Engine is 262144$/,
+          /^Metadata startup-script would be \d+ bytes long; Compute Engine's limit is 262144 bytes$/,
         ) as unknown,
       },
     });

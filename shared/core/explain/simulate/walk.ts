@@ -150,7 +150,7 @@ function runSteps(steps: readonly HookStep[], states: readonly PacketState[]): P
   return inOrder.reduce((current, [, samePriority]) => inEveryOrder(samePriority, current), [...states]);
 }
 
-/** The maximum number of steps whose possible orders are all followed. */
+/** The maximum number of steps for which every possible order is tried. */
 const maxOrderedSteps = 6;
 
 /**
