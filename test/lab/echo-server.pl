@@ -1,5 +1,5 @@
 # The service that runs on a peer. It reports the source address of each request: an HTTP response contains the
-# address, and a UDP datagram is printed as `udp ADDRESS TEXT`. Perl starts ten times as fast as Node.
+# address, and a UDP datagram is printed as `udp ADDRESS TEXT`. It is in Perl, which starts ten times as fast as Node.
 # Usage: perl test/lab/echo-server.pl PORT
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ my $port = shift;
 $SIG{CHLD} = 'IGNORE';
 $| = 1;
 
-# Takes IPv4, too, whose addresses then look like ::ffff:10.0.0.1.
+# Opens a socket that also accepts IPv4 clients, whose addresses then look like ::ffff:10.0.0.1.
 sub open_socket {
     my ($type) = @_;
     socket(my $socket, PF_INET6, $type, 0) or die "socket: $!";

@@ -15,7 +15,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** Hides the git configuration of the person who runs the tests. */
+/** Environment variables that hide the git configuration of the user who runs the tests. */
 const isolated = {
   ...process.env,
   CI: '',
@@ -55,7 +55,7 @@ test('setup enables the hooks in a worktree', () => {
   expect(path).toBe('.githooks');
 });
 
-test('setup keeps a hooks folder that is already set, for this repository or for all repositories', () => {
+test('setup keeps a hooks folder that is already set, locally or globally', () => {
   git('init', '-q');
   writeFileSync(join(folder, 'global'), '[core]\n\thooksPath = /mine\n');
   expect(enableHooks({ ...isolated, GIT_CONFIG_GLOBAL: join(folder, 'global') })).toBe('/mine');
@@ -63,7 +63,7 @@ test('setup keeps a hooks folder that is already set, for this repository or for
   expect(enableHooks()).toBe('other');
 });
 
-test('setup does nothing in CI, or in a copy without .git inside another repository', () => {
+test('setup does nothing in CI, or in a copy without .git that lies inside another repository', () => {
   git('init', '-q');
   expect(enableHooks({ ...isolated, CI: 'true' })).toBe('');
   const outer = folder;

@@ -1,6 +1,6 @@
 // Runs a command of this repository in new network, mount and process namespaces. The namespaces and all their
-// processes end with the command, even if it fails, so nothing is left behind on the machine. Works as root, and as
-// an ordinary user through a user namespace.
+// processes end with the command, even if it fails, so nothing is left behind on the machine. Works for root, and for
+// ordinary users through a user namespace.
 import { spawn, spawnSync } from 'node:child_process';
 
 const isRoot = process.getuid?.() === 0;
@@ -13,8 +13,8 @@ const namespaces = [
   '--kill-child',
   '--mount-proc',
 ];
-// `ip netns` keeps its handles in /run, and iptables-legacy keeps its lock there. Temporary files are put there, too,
-// so that they are removed with the rest. The shell stays process 1 to reap orphans.
+// A new tmpfs on /run holds the handles of `ip netns`, the lock of iptables-legacy, and temporary files, so all of them
+// are removed at the end. The shell remains process 1 to reap orphans.
 const prepare = 'mount -t tmpfs tmpfs /run && mkdir /run/tmp && ip link set lo up && { "$@"; exit $?; }';
 
 const [command, ...args] = process.argv.slice(2);
@@ -33,7 +33,7 @@ const child = isPossible
   ? spawn('unshare', inLab(command, ...args), { stdio: 'inherit', env })
   : spawn(command, args, { stdio: 'inherit', env });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  // unshare ignores other signals. With --kill-child, its children end with it.
+  // SIGKILL, because unshare ignores other signals. --kill-child then ends its children.
   process.on(signal, () => child.kill('SIGKILL'));
 }
 child.on('exit', (code, signal) => {

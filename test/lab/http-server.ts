@@ -48,7 +48,7 @@ async function respond(handler: Handler, request: IncomingMessage, response: Ser
     for await (const chunk of request) chunks.push(chunk as Buffer);
     await handler(request, Buffer.concat(chunks).toString(), response);
   } catch (thrown) {
-    // The connection is closed, because a bug in the local cloud must not look like an error that the cloud returned.
+    // A bug in the local cloud must not look like an error response, so the connection is closed instead.
     response.destroy(thrown instanceof Error ? thrown : new Error(String(thrown)));
     process.emitWarning(thrown instanceof Error ? thrown : String(thrown), 'LabServerWarning');
   }

@@ -2,17 +2,17 @@ import { describe, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 
 /**
- * Whether kernel tests can run: `yes`, or `no: REASON`. test/lab/enter.mjs, which creates the namespaces, sets this
- * variable.
+ * Whether kernel tests can run: `yes`, or `no: REASON`. test/lab/enter.mjs creates the namespaces for them and sets the
+ * environment variable.
  */
 const lab = process.env['PEERMASQ_LAB'] ?? 'no: started outside test/lab/enter.mjs; use npm test';
 
-/** Whether this process is root outside any user namespace. BPF programs cannot be loaded inside one. */
+/** Whether this process is root in the initial user namespace. Only there can it load BPF programs. */
 export const isRoot = /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'));
 
 /**
- * A `describe` for tests that need namespaces, iptables and nft. If these are unavailable, the tests are skipped and
- * the title says why. With CI=true, a skip is a failure.
+ * Defines a `describe` block of tests that need namespaces, iptables and nft. If these are unavailable, the tests are
+ * skipped and the title gives the reason. With CI=true, the block fails instead.
  */
 export function describeKernel(name: string, missing: string | undefined, define: () => void): void {
   const reason = lab === 'yes' ? missing : lab;

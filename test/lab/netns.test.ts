@@ -27,7 +27,7 @@ describeKernel('a lab of network namespaces', undefined, () => {
     await expect(left.run(['curl', '-sS', 'http://[fd00::2]:8080/'])).resolves.toBe('fd00::1\n');
   });
 
-  test('can coexist with another lab that uses the same labels', async () => {
+  test('can coexist with another lab that uses the same machine labels', async () => {
     const other = openLab();
     const namesake = await other.machine('left');
     await expect(namesake.run(['ip', '-o', 'link'])).resolves.not.toContain('eth0');
@@ -35,7 +35,7 @@ describeKernel('a lab of network namespaces', undefined, () => {
     await expect(left.run(['ip', '-o', 'link'])).resolves.toContain('eth0');
   });
 
-  test('has an exec that returns a non-zero exit code, and a run that throws', async () => {
+  test('returns a non-zero exit code from exec, and throws an error from run', async () => {
     const argv = ['sh', '-c', 'cat; echo why >&2; exit 3'];
     await expect(left.exec(argv, { stdin: 'in' })).resolves.toMatchObject({
       code: 3,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { definedOnly } from '../../shared/core/util/collections';
 
-/** How a program ended. `code` is null if a signal ended the program. */
+/** The result of a program. `code` is null if a signal ended the program. */
 export type ProcessResult = {
   code: number | null;
   signal: NodeJS.Signals | null;
@@ -17,8 +17,7 @@ export type ExecOptions = {
   /** Variables to set in addition to the test's own environment. */
   env?: Record<string, string>;
   /**
-   * The timeout in milliseconds. After the timeout, the process group is killed and the call fails. Defaults to
-   * 10,000.
+   * The time in milliseconds after which the process group is killed and the call fails. Defaults to 10,000.
    */
   timeoutMs?: number;
 };
@@ -46,11 +45,11 @@ export type Host = {
   readonly exec: (argv: readonly string[], options?: ExecOptions) => Promise<ProcessResult>;
   /** Runs a program like `exec`, but returns stdout and fails on a non-zero exit code. */
   readonly run: (argv: readonly string[], options?: ExecOptions) => Promise<string>;
-  /** Starts a program, which runs until it ends, is stopped, or the lab closes. `timeoutMs` is ignored. */
+  /** Starts a program in the background. It is killed when the lab closes. `timeoutMs` is ignored. */
   readonly spawn: (argv: readonly string[], options?: ExecOptions) => RunningProcess;
   /** Bind-mounts `source` at `target` for all programs on this machine. Both paths must exist. */
   readonly mount: (source: string, target: string) => void;
-  /** Returns a command that runs the given program on this machine, for use in a shell of the lab. */
+  /** Returns a command that runs the given program on this machine. Any shell in the lab can run the command. */
   readonly argvInside: (argv: readonly string[]) => readonly string[];
   /** Writes one setting under /proc/sys/net, such as `ipv4/ip_forward`. */
   readonly sysctl: (name: string, value: string) => Promise<void>;
@@ -61,11 +60,11 @@ export type CableEnd = { machine: Host; device: string; addresses?: readonly str
 
 export type MachineOptions = {
   /**
-   * Makes the machine a node: its programs see only their own processes and those of the pods on the node. /run/netns
-   * contains only the handles of its pods' network namespaces, as with a container runtime.
+   * Makes the machine a node: its programs see only the processes of the node and its pods. As with a container
+   * runtime, /run/netns contains only the handles of the pods' network namespaces.
    */
   isNode?: true | undefined;
-  /** The node on which this machine is a pod. */
+  /** Makes the machine a pod on this node. */
   podOf?: Host | undefined;
 };
 
@@ -73,9 +72,9 @@ export type Lab = {
   readonly machine: (label: string, options?: MachineOptions) => Promise<Host>;
   /** Adds a veth pair that is up at both ends. */
   readonly addVethPair: (one: CableEnd, other: CableEnd) => Promise<void>;
-  /** Adds many veth pairs with few processes. */
+  /** Adds veth pairs in one batch, which starts fewer processes than adding each pair separately. */
   readonly addVethPairs: (pairs: readonly (readonly [CableEnd, CableEnd])[]) => Promise<void>;
-  /** Adds a bridge that is up and has existing devices as its ports. */
+  /** Adds a bridge that is up, with existing devices as its ports. */
   readonly bridge: (end: CableEnd, ports: readonly string[]) => Promise<void>;
   /** Ends all running programs, and removes all namespaces and files. */
   readonly close: () => Promise<void>;
@@ -84,10 +83,11 @@ export type Lab = {
 const defaultTimeoutMs = 10_000;
 const killAfterMs = 2_000;
 
-// Creates machine $1 with folder $2. A process outside its network holds its mount namespace: entering that takes
-// less than half the time of `ip netns exec`, which creates a new one each time. Every machine has its own xtables
-// lock and /sys, sees the namespaces that are added after it, and has none of the BPF programs of this kernel among its
-// symbols. Without duplicate address detection an IPv6 address works at once.
+// Creates machine $1 with folder $2. A process outside the machine's network namespace keeps the mount namespace alive.
+// Entering that namespace takes less than half the time of `ip netns exec`, which creates a new mount namespace on each
+// call. Every machine has its own xtables lock and /sys, and sees network namespaces that are added later. Its
+// /proc/kallsyms does not list this kernel's BPF programs. IPv6 addresses work immediately, because duplicate address
+// detection is off.
 const makeNamespaces = `
   mount --bind "$2/xtables.lock" /run/xtables.lock
   mount --bind "$2/kallsyms" /proc/kallsyms
@@ -103,7 +103,7 @@ const makeMachine = `
     echo made
     exec sleep infinity' holder "$@"`;
 
-// The first process ends on TERM, and all processes in the namespace end with it.
+// Process 1 of the namespace exits on TERM, which ends all other processes in the namespace.
 const makeNode = `
   ip netns add "$1"
   exec nsenter --net="/run/netns/$1" unshare --mount --pid --fork --mount-proc sh -ec '${makeNamespaces}
@@ -113,8 +113,8 @@ const makeNode = `
     sleep infinity &
     wait' holder "$@"`;
 
-// Makes a pod. Prints a process ID in the node's process namespace. The last process keeps that ID and stays in the
-// pod's network, as a pause container does.
+// Makes a pod. The shell prints its process ID in the node's process namespace, and then becomes the process that keeps
+// the pod's network namespace alive, like a pause container.
 const makePod = `
   ip netns add "$1"
   exec nsenter --pid="$3" unshare --mount sh -ec '${makeNamespaces}
@@ -127,8 +127,8 @@ const keepHandle = `
   mount --bind "/proc/$1/ns/net" "/run/netns/$2"`;
 
 /**
- * The end of /proc/kallsyms on an EKS node. systemd and the container runtime load BPF programs for cgroups; the
- * runtime's program has no name.
+ * The last lines of /proc/kallsyms on an EKS node. systemd and the container runtime load BPF programs for cgroups; the
+ * program from the container runtime has no name.
  */
 export const kernelSymbols = `ffffffffc0a7e2d0 t init_module\t[br_netfilter]
 ffffffffc0a2ad14 t bpf_prog_6deef7357e7b4530_sd_fw_egress\t[bpf]
@@ -136,14 +136,12 @@ ffffffffc0a2ad4c t bpf_prog_e3dbd137be8d6168_sd_devices\t[bpf]
 ffffffffc0a2ae10 t bpf_prog_4bb8d0d7b4b1c6f5\t[bpf]
 `;
 
-/** Returns the command for a peer's service (see echo-server.pl). It is ready when it prints `listening on PORT`. */
+/** Returns the command for a peer's service (see echo-server.pl). Once ready, it prints `listening on PORT`. */
 export const echoServerCommand = (port: number) => ['perl', join(__dirname, 'echo-server.pl'), String(port)];
 
 let labs = 0;
 
-/**
- * Opens a lab. It must be called inside test/lab/enter.mjs. Several labs can coexist, because their names are unique.
- */
+/** Opens a lab. Works only inside test/lab/enter.mjs. Labs can coexist, because their namespaces have unique names. */
 export function openLab(): Lab {
   const prefix = `peermasq-${process.pid}-${++labs}`;
   const folder = mkdtempSync(join(tmpdir(), `${prefix}-`));
@@ -251,7 +249,7 @@ const configured = ({ device, addresses = [] }: CableEnd): string[] => [
   ...addresses.map((address) => `addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`),
 ];
 
-/** Runs one `ip` process that takes its arguments from these lines. */
+/** Runs the lines as `ip` commands in one process. */
 async function ip(machine: Host, lines: readonly string[]): Promise<void> {
   await machine.run(['ip', '-batch', '-'], { stdin: `${lines.join('\n')}\n` });
 }
@@ -282,8 +280,8 @@ async function exec(argv: readonly string[], options: ExecOptions = {}): Promise
 
 function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = {}): RunningProcess {
   const [command, ...args] = argv;
-  if (command === undefined) throw new Error('argv is empty: the first word is the program');
-  // The program has its own process group, so that its children end with it.
+  if (command === undefined) throw new Error('argv is empty: it must start with a program');
+  // The program gets its own process group, so that its children can be killed together with it.
   const child = spawnChild(command, args, { detached: true, env: { ...process.env, ...env } });
   const out: Buffer[] = [];
   const err: Buffer[] = [];
@@ -296,7 +294,7 @@ function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = 
       for (const check of onOutput) check();
     });
   }
-  // Ignored, because a program may end without reading its input.
+  // The error is ignored, because a program may end without reading its input.
   child.stdin.on('error', () => undefined);
   child.stdin.end(stdin);
 
@@ -353,7 +351,7 @@ function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = 
 }
 
 function killGroup(pid: number, signal: NodeJS.Signals): void {
-  // Zero would be the test's own process group.
+  // Process ID 0 would mean the test's own process group.
   if (pid <= 0) return;
   try {
     process.kill(-pid, signal);

@@ -5,7 +5,7 @@ import { describeKernel } from './kernel';
 import { buildNetworks, type Networks } from './networks';
 import { awsGcpVpn, awsPeering, gcpPeering } from './topologies';
 
-// The fixes in the two write-ups, verbatim.
+// The fixes from the two write-ups, verbatim.
 const fixes = [
   {
     topology: gcpPeering,
@@ -34,7 +34,7 @@ describeKernel('the networks in the lab', undefined, () => {
   afterEach(() => Promise.all(built.splice(0).map((networks) => networks.close())));
 
   test.each(fixes)(
-    '$topology.name: a request hangs from a pod and works from the node, and one rule fixes it',
+    'reproduce $topology.name: a request hangs from the pod but works from the node, and one rule fixes it',
     async (fix) => {
       const { topology } = fix;
       const { address, network, pods } = topology.node;
@@ -54,7 +54,7 @@ describeKernel('the networks in the lab', undefined, () => {
     },
   );
 
-  test("lose the node's rules, flows and programs when the node is reset, but keep its files", async () => {
+  test("keep the node's files when the node is reset, but not its rules, flows and programs", async () => {
     const { node, resetNode } = await networksOf(gcpPeering);
     const shell = (command: string) => node.run(['sh', '-c', command]);
     const { stdout: before } = await node.run(['iptables-save', '-t', 'nat']);
@@ -71,7 +71,7 @@ describeKernel('the networks in the lab', undefined, () => {
     });
   });
 
-  test("answer a hanging request once the rule is added and the request's flow is deleted", async () => {
+  test("let a hanging request succeed once the rule is added and the request's flow is deleted", async () => {
     const { node, pod, router } = await networksOf(gcpPeering);
     const hanging = pod.request(10_000);
     await until(async () => '10.132.0.10' in (await router('vpc-b').dropped()).sources);
@@ -93,7 +93,7 @@ describeKernel('the networks in the lab', undefined, () => {
     });
   });
 
-  test("let the node reach servers in the test's process, at a unique address or at the requested address", async () => {
+  test('let the node reach servers in the test process, at a unique address or at a given one', async () => {
     const [one, other, third] = await Promise.all([
       networksOf(gcpPeering),
       networksOf(gcpPeering),
@@ -111,7 +111,7 @@ describeKernel('the networks in the lab', undefined, () => {
     await new Promise((resolve) => server.close(resolve));
   });
 
-  test("pass the node's settings to programs, which end with the node even when they are detached", async () => {
+  test("pass the node's settings to programs, and end even detached programs on close", async () => {
     const networks = await buildNetworks(gcpPeering);
     const left = await networks.node.run(
       [

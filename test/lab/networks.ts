@@ -7,7 +7,7 @@ import { openLab, type Host, type Lab, type RunningProcess } from './netns';
 import type { Network, Service, Topology } from './topologies';
 
 export interface RequestResult {
-  /** Whether the service responded. A connection without a response does not count. */
+  /** Whether the service responded. False if it accepted the connection but did not respond. */
   readonly reached: boolean;
   readonly body?: string;
   /** The source address that the peer's socket saw. */
@@ -18,19 +18,20 @@ export interface RequestResult {
 
 export interface Client {
   /**
-   * Sends a request to the peer in the topology. A hanging request retries until `timeoutMs` (default: 1,500, which
-   * is two SYNs). To see the request recover, pass a longer timeout and keep the promise.
+   * Sends a request to the topology's peer. A hanging request keeps trying to connect until `timeoutMs` (default:
+   * 1,500, which is enough for two SYNs). To test whether a hanging request recovers, pass a longer timeout and await
+   * the promise later.
    */
   readonly request: (timeoutMs?: number) => Promise<RequestResult>;
 }
 
-/** The number of packets by address. */
+/** Maps an address to a number of packets. */
 export type Counts = Readonly<Record<string, number>>;
 
 export interface Router {
   /**
-   * Returns the number of packets that were dropped because an address is outside the router's own network and the
-   * linked networks.
+   * Returns the numbers of packets that were dropped because their source or destination is outside the router's own
+   * network and the linked networks.
    */
   readonly dropped: () => Promise<{ readonly sources: Counts; readonly destinations: Counts }>;
 }
@@ -38,27 +39,27 @@ export interface Router {
 export interface Networks {
   readonly topology: Topology;
   readonly node: Machine & Client;
-  /** The host on which the node runs, for a complete system that boots there. */
+  /** The machine that the node runs on. A test can also boot a complete system on it. */
   readonly nodeHost: Host;
   readonly podHost: Host;
   readonly pod: Client;
-  /** Returns the router of a network, by the name of the network. */
+  /** Returns the router of the network with this name. */
   readonly router: (network: string) => Router;
-  /** Drops everything to the peer's network from now on, regardless of the node's rules. */
+  /** Removes the routes from the peer's network, so that requests to it hang regardless of the node's rules. */
   readonly cut: () => Promise<void>;
   /** The address at which the node reaches servers in this process. */
   readonly managementAddress: string;
   /**
-   * Resets the node hard: programs end, rules and flows are lost, and files are kept. Afterwards, the node is in the
-   * state before peermasq, as the kubelet and the network plugin set it up.
+   * Resets the node: ends its programs, removes its rules and flows, and keeps its files. Then adds the rules of the
+   * kubelet and the network plugin again, but not those of peermasq.
    */
   readonly resetNode: () => Promise<void>;
-  /** Ends everything that runs in the networks, including detached programs, and removes the networks. */
+  /** Ends all programs in the networks, including detached ones, and removes the networks. */
   readonly close: () => Promise<void>;
 }
 
 export interface NetworksOptions {
-  /** The `managementAddress`, such as the metadata server's address. Defaults to a unique address. */
+  /** The value for `managementAddress`, such as the metadata server's address. Defaults to a unique address. */
   readonly managementAddress?: string;
 }
 
@@ -165,7 +166,7 @@ async function linkRouters(lab: Lab, index: number, one: NetworkRouter, other: N
   await other.host.run(['ip', 'route', 'add', one.network.range, 'via', local]);
 }
 
-/** Makes a host a router, which forwards packets between known ranges, and drops and counts all others. */
+/** Makes a host a router that forwards packets between known ranges, and drops and counts all other packets. */
 async function configureRouter(host: Host, network: Network, { networks, links }: Topology): Promise<void> {
   const linked = links.map(({ between }) => between).filter((names) => names.includes(network.name));
   const known = networks.filter(
@@ -249,7 +250,7 @@ const requestResult = z.object({
   reason: z.string().exactOptional(),
 });
 
-/** Returns the command that sends a request and prints the response as a line of JSON, without what the peer saw. */
+/** Returns a command that sends a request and prints the result as JSON, except for the source that the peer saw. */
 export const requestCommand = (
   { protocol, address, port }: Pick<Service, 'protocol' | 'address' | 'port'>,
   id: string,
@@ -280,5 +281,5 @@ function assertDefined<T>(value: T | undefined, message: string): T {
 }
 
 function zip<A, B>(these: readonly A[], those: readonly B[]): [A, B][] {
-  return these.map((each, index) => [each, assertDefined(those[index], 'both lists have the same length')]);
+  return these.map((each, index) => [each, assertDefined(those[index], 'the lists differ in length')]);
 }

@@ -8,7 +8,7 @@ import * as z from 'zod';
 import type { Machine } from './machine';
 import type { Host } from './netns';
 
-/** Makes a host a node. peermasq's files are in the host's own folder, and systemd is not used. */
+/** Returns a host as a node, on which peermasq keeps its files in the host's folder and does not use systemd. */
 export function nodeMachineOn(host: Host): Machine {
   const own = { PEERMASQ_DIR: join(host.folder, 'peermasq'), PEERMASQ_PERSIST: '0' };
   return {
@@ -19,7 +19,7 @@ export function nodeMachineOn(host: Host): Machine {
   };
 }
 
-/** Ends all processes on a host by process ID, first with TERM and a second later with KILL. */
+/** Sends TERM to all processes on a host, and KILL to those that are still running a second later. */
 export async function killProcesses(host: Host): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     for (const pid of processesIn(host)) end(pid, signal);
@@ -28,7 +28,7 @@ export async function killProcesses(host: Host): Promise<void> {
   }
 }
 
-/** Like `ip netns pids`, without starting a process. */
+/** Returns the same process IDs as `ip netns pids`, but without starting a process. */
 function processesIn(host: Host): number[] {
   const { ino } = statSync(`/run/netns/${host.name}`);
   return readdirSync('/proc')
@@ -36,7 +36,7 @@ function processesIn(host: Host): number[] {
     .map(Number);
 }
 
-/** The inode of a process's network namespace, or undefined if the process has ended. */
+/** Returns the inode of a process's network namespace, or undefined if the process has ended. */
 function networkOf(pid: string): number | undefined {
   try {
     return statSync(`/proc/${pid}/ns/net`).ino;
@@ -55,12 +55,12 @@ function end(pid: number, signal: NodeJS.Signals): void {
 
 let vethPairs = 0;
 
-/** Connects the node to the network namespace of this process. Returns the address at this end. */
+/** Connects the node to this process's network namespace. Returns the address at which the node reaches it. */
 export async function connectToTestProcess(node: Host, wanted?: string): Promise<string> {
   const ip = async (...args: string[]) => (await promisify(execFile)('ip', args)).stdout;
   const device = `node${process.pid}-${++vethPairs}`;
   await ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'mgmt0', 'netns', node.name);
-  // The interface index is unique in this namespace, so labs in different processes do not collide.
+  // Addresses contain the interface index, which is unique here, so labs in different processes do not collide.
   const [{ ifindex }] = z
     .tuple([z.object({ ifindex: z.number() })])
     .parse(JSON.parse(await ip('-j', 'link', 'show', device)));

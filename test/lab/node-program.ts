@@ -5,16 +5,16 @@ import { joinNodeProgram } from '../../infra/join-node-program';
 
 const root = join(__dirname, '../..');
 
-/** The node program, joined from its sections, so that tests need no build. */
+/** The node program. It is joined from its sections here, so tests do not depend on a build. */
 export const nodeProgram = joinNodeProgram(root);
 
 /**
- * The path of the node program on disk. The folder is named after the program's content, so that concurrent tests can
- * share it.
+ * The path of the node program on disk. The folder's name is a hash of the program, so concurrent tests can share the
+ * file.
  */
 export const nodeProgramFile = programFile(nodeProgram);
 
-/** Returns the path of a file with this text. */
+/** Returns the path of a file with this text. Writes the file if it does not exist yet. */
 export function programFile(text: string): string {
   const folder = join(
     root,

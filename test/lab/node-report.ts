@@ -1,7 +1,7 @@
 import type { Report } from '../../shared/core/model/report';
 import { latestFormat, ruleSetId, type RuleSet } from '../../shared/core/model/rule-set';
 
-/** Returns the report of a node that has just applied this rule set, with some fields changed. */
+/** Returns the report of a node that has just applied this rule set. `changes` overrides fields of the report. */
 export function makeReport(ruleSet: RuleSet | undefined, changes: Partial<Report> = {}): Report {
   return {
     result: 'applied',

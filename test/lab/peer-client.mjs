@@ -12,7 +12,7 @@ const http = {
     isWhole ? received.toString().split('\r\n\r\n')[1]?.trim() : undefined,
 };
 
-// The start-up message of PostgreSQL's protocol 3.0. psql sends the same message, and the same prompt is printed.
+// The startup message of PostgreSQL's protocol 3.0. Like psql, this client sends it and prints a password prompt.
 const startupParameters = Buffer.from(
   `\0\x03\0\0user\0web\0database\0app\0application_name\0${id}\0\0`,
   'latin1',

@@ -1,6 +1,6 @@
 // Installs the packages that the lab and the tests need: npm packages from the lockfile and, as root on Debian,
-// kernel tools. It takes milliseconds when nothing is missing, and it imports no package. With `boot`, it also
-// installs the packages that test/lab/boot needs.
+// kernel tools. Takes milliseconds if nothing is missing. Imports no npm packages, because it runs before they are
+// installed. With `boot`, also installs the packages that test/lab/boot needs.
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -24,7 +24,7 @@ if (process.argv[2] === 'boot') {
 const path = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
 const isInstalled = (tool) => path.some((folder) => existsSync(join(folder, tool)));
 
-/** Runs a command and sends its output to stderr, because stdout belongs to the command that follows. */
+/** Runs a command with its output on stderr: stdout is reserved for the command that follows the setup. */
 function run(command, args, env = {}) {
   console.error(`+ ${[command, ...args].join(' ')}`);
   const { status, error } = spawnSync(command, args, {
@@ -34,7 +34,7 @@ function run(command, args, env = {}) {
   if (error) throw error;
   if (status !== 0) {
     console.error(
-      `${command} exited with ${status}. Nothing was started; fix that and run the command again.`,
+      `${command} exited with ${status}. Nothing was started. Fix the problem and run the command again.`,
     );
     process.exit(status ?? 1);
   }

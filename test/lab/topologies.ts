@@ -7,7 +7,7 @@ export interface Network {
 }
 
 /**
- * A peering or a VPN between two networks, which are given by name. Each router gets a route to the other network's
+ * A peering or a VPN between two networks, which are given by name. It gives each router a route to the other network's
  * range, and no other route.
  */
 export interface NetworkLink {
@@ -23,7 +23,7 @@ export interface Service {
   readonly protocol: 'http' | 'postgres';
 }
 
-/** Everything that `buildNetworks` needs. Addresses have no prefix length, and ranges are in CIDR notation. */
+/** The input of `buildNetworks`. Addresses have no prefix length unless noted. Ranges are in CIDR notation. */
 export interface Topology {
   readonly name: string;
   readonly networks: readonly Network[];
@@ -31,9 +31,9 @@ export interface Topology {
   readonly node: {
     readonly network: string;
     readonly address: string;
-    /** The pods' range. `bridge` is the address of cbr0, with its prefix length, to which the pods are connected. */
+    /** The range of the pods and the address of one pod. `bridge` is the address of cbr0 with its prefix length. */
     readonly pods: { readonly range: string; readonly bridge: string; readonly pod: string };
-    /** The rules in table nat before peermasq, in the format of iptables-save. */
+    /** The rules in table nat before peermasq adds its own, in the format of iptables-save. */
     readonly rules: readonly string[];
   };
   readonly peer: Service;
@@ -48,7 +48,7 @@ const backend = {
 } as const satisfies Service;
 const vpcA: Network = { name: 'vpc-a', range: '10.193.0.0/16', gateway: '10.193.0.1/16' };
 
-/** The setup in the Google Cloud write-up: GKE 1.7 with kubenet, and two VPCs inside 10.0.0.0/8. */
+/** The setup from the Google Cloud write-up: GKE 1.7 with kubenet, and two VPCs inside 10.0.0.0/8. */
 export const gcpPeering: Topology = {
   name: 'gcp-peering',
   networks: [{ name: 'vpc-b', range: '10.209.0.0/16', gateway: '10.209.0.1/16' }, vpcA],
@@ -64,7 +64,7 @@ export const gcpPeering: Topology = {
   peer: backend,
 };
 
-// The ranges of an AWS cluster that kube-up created in 2015, and the rule that its kubelet hard-coded.
+// The ranges of an AWS cluster that kube-up created in 2015, and the rule that was hard-coded in its kubelet.
 const kubeUp = {
   network: 'cluster-vpc',
   address: '172.20.0.9',
@@ -73,7 +73,7 @@ const kubeUp = {
 } as const;
 const clusterVpc: Network = { name: 'cluster-vpc', range: '172.20.0.0/16', gateway: '172.20.0.1/16' };
 
-/** The setup in the AWS write-up: a cluster that is peered with the production VPC of its database. */
+/** The setup from the AWS write-up: the cluster's VPC is peered with the production VPC, which has the database. */
 export const awsPeering: Topology = {
   name: 'aws-peering',
   networks: [clusterVpc, { name: 'production-vpc', range: '10.0.0.0/16', gateway: '10.0.0.1/16' }],
@@ -88,7 +88,7 @@ export const awsPeering: Topology = {
   },
 };
 
-/** A setup that the Google Cloud write-up leaves open: from AWS to Google Cloud over a VPN. */
+/** A setup that the Google Cloud write-up does not cover: from AWS to Google Cloud over a VPN. */
 export const awsGcpVpn: Topology = {
   name: 'aws-gcp-vpn',
   networks: [clusterVpc, vpcA],

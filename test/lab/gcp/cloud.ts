@@ -7,12 +7,12 @@ export interface LocalGcp {
   readonly cloud: GcpState;
   /** Environment variables that make the official clients use this cloud. */
   readonly env: Readonly<Record<'PEERMASQ_COMPUTE_ENDPOINT' | 'GCE_METADATA_HOST', string>>;
-  /** Starts a metadata server for one VM. It is closed together with the lab. */
+  /** Starts a metadata server for one VM. Closing the lab also closes the server. */
   metadataServer(vm: LabVm, address?: ListenAddress): Promise<MetadataServer>;
   close(): Promise<void>;
 }
 
-/** Each lab in this process reuses the ports of the previous lab, because the process keeps its clients. */
+/** The ports of the previous lab in this process. A new lab reuses them, because the process caches its API clients. */
 const preferredPorts = { api: 0, identity: 0 };
 
 async function startOnPreferredPort<S extends ServerHandle>(

@@ -1,6 +1,6 @@
 import type { MetadataItem } from './state';
 
-/** An error that is worded like the API's own errors. */
+/** An error in the format of the API's errors. */
 export class GcpApiError extends Error {
   constructor(
     readonly status: number,
@@ -124,7 +124,7 @@ export function readLabels(body: unknown): { labels: Record<string, string>; fin
   return { labels: Object.fromEntries(entries), fingerprint: labelFingerprint };
 }
 
-/** Checks that a request has no body. The official client sends the JSON text `""` for a method without a body. */
+/** Checks that a request has no body. The JSON text `""`, which the official client sends, counts as no body. */
 export function checkNoBody(body: unknown): void {
   if (body !== undefined && body !== '') checkFields(body, []);
 }

@@ -26,8 +26,7 @@ export function instanceMethods(cloud: GcpState, operations: Operations): Method
     handle: (call) => show(find(call), call),
   });
   /**
-   * Defines a method that changes an instance through an operation. It is rejected while the instance is still being
-   * inserted.
+   * Defines a method that changes an instance through an operation. Calls fail until the instance is ready.
    */
   const change = (name: string, apply: (cloud: GcpState, vm: LabVm, body: unknown) => void): Method => ({
     name: `compute.instances.${name}`,
@@ -100,7 +99,7 @@ function setLabels(cloud: GcpState, vm: LabVm, body: unknown): void {
   cloud.changes.emit('labels', vm);
 }
 
-/** Resets a VM. The error for a VM that is not running has not been compared with the real API's. */
+/** Resets a VM. The error for a VM that is not running is not verified against the real API. */
 function reset(cloud: GcpState, vm: LabVm, body: unknown): void {
   checkNoBody(body);
   checkReady(vm, vm.isReady && vm.status === 'RUNNING');
@@ -110,8 +109,8 @@ function reset(cloud: GcpState, vm: LabVm, body: unknown): void {
 }
 
 /**
- * Returns the guest attributes. An instance that does not have guest attributes enabled has none; the error in that
- * case has not been compared with the real API's.
+ * Returns the guest attributes. If guest attributes are not enabled, the response is the same as for an instance
+ * without any; that response is not verified against the real API.
  */
 function guestAttributes(cloud: GcpState, vm: LabVm, queryPath: string): unknown {
   if (cloud.projects[vm.project]?.isGuestAttributesPolicyOn) {

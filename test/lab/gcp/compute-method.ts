@@ -16,7 +16,8 @@ export interface Method {
   readonly query: readonly string[];
   /**
    * Handles a call.
-   * @returns the body of the response; an ApiError that is thrown is also returned as the response
+   * @returns the body of the response
+   * @throws GcpApiError to respond with an error
    */
   handle(call: MethodCall): unknown;
 }
@@ -44,8 +45,8 @@ export function paginate<T>(
 }
 
 /**
- * Applies the filter of a list. The lab supports only part of the API's syntax: a field and a value.
- * @param valuesOf the values of each field by which resources can be filtered
+ * Applies the filter of a list. The lab supports only filters of the form `FIELD = "VALUE"`.
+ * @param valuesOf maps each field that a filter may name to a function that returns a resource's values for it
  */
 export function applyFilter<T>(
   all: readonly T[],
@@ -63,7 +64,7 @@ export function applyFilter<T>(
   );
 }
 
-/** Lists resources by scope. Every page lists every scope, and a scope without resources has a warning. */
+/** Lists resources by scope. Every page has every scope. A scope without resources on the page has a warning. */
 export function listAggregated<T extends { readonly project: string }>(
   cloud: GcpState,
   { params, query }: MethodCall,

@@ -38,13 +38,13 @@ export function makeOperations(cloud: GcpState): Operations {
   }
 
   /**
-   * Waits for an operation. Like the real API, this returns the operation's current state after some time, even if it
-   * is still running.
+   * Waits for an operation and returns its state. Like the real API, stops waiting after some time, even if the
+   * operation is still running.
    */
   async function wait(call: MethodCall): Promise<unknown> {
     const operation = find(call);
     const until = Math.min(operation.ends, Date.now() + cloud.maxOperationWaitMs);
-    // Timers use a different clock and may fire a millisecond early.
+    // Timers and Date.now() use different clocks, so a timer may fire a millisecond early.
     for (let left = until - Date.now(); left > 0; left = until - Date.now()) await pause(left);
     return resource(cloud, operation);
   }

@@ -14,14 +14,14 @@ import {
   type LabVm,
 } from './state';
 
-/** Returns a fingerprint, which changes whenever the metadata or labels change. */
+/** Returns a hash of metadata or labels, in the format of the API's fingerprints. */
 export const fingerprintOf = (content: readonly MetadataItem[] | Readonly<Record<string, string>>): string =>
   createHash('sha256').update(JSON.stringify(content)).digest('base64url').slice(0, 11) + '=';
 
 export const pathOf = ({ project, zone, name }: LabVm): string =>
   `projects/${project}/zones/${zone}/instances/${name}`;
 
-/** Returns the field, or nothing if its value is empty: the API omits empty fields. */
+/** Returns an object with the field, or an empty object if the value is undefined: the API omits unset fields. */
 const optional = (key: string, value: unknown) => (value === undefined ? {} : { [key]: value });
 
 export function vmResource(vm: LabVm): unknown {

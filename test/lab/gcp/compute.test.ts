@@ -34,21 +34,21 @@ const fingerprint = async () => {
   return z.object({ metadata: z.object({ fingerprint: z.string() }) }).parse(answer).metadata.fingerprint;
 };
 
-describe('the local Compute API, like the real API, rejects', () => {
+describe('the local Compute API', () => {
   test.each<[string, Given, number, string]>([
     ['a call without a token', { path: 'VM', token: '' }, 401, 'required'],
     ['an unknown method', { path: 'VM/attachDisk', body: {} }, 400, 'badRequest'],
     ['an unknown parameter', { path: 'VM?fingerprint=x' }, 400, 'badRequest'],
-    ['an invalid id', { path: 'projects/p/zones/z/instances/0x17' }, 400, 'invalid'],
-    ['another project', { path: 'projects/elsewhere/aggregated/instances' }, 404, 'notFound'],
-    ['another zone', { path: 'projects/identity-nonprod/zones/us-east1-b/instances/17' }, 404, 'notFound'],
+    ['an invalid instance ID', { path: 'projects/p/zones/z/instances/0x17' }, 400, 'invalid'],
+    ['an unknown project', { path: 'projects/elsewhere/aggregated/instances' }, 404, 'notFound'],
+    ['the wrong zone', { path: 'projects/identity-nonprod/zones/us-east1-b/instances/17' }, 404, 'notFound'],
     [
-      'a page that is too long',
+      'a page size of more than 500',
       { path: 'projects/identity-nonprod/aggregated/instances?maxResults=501' },
       400,
       'invalid',
     ],
-    ['no fingerprint', { path: 'VM/setMetadata', body: { items: [] } }, 412, 'conditionNotMet'],
+    ['a missing fingerprint', { path: 'VM/setMetadata', body: { items: [] } }, 412, 'conditionNotMet'],
     [
       'a stale fingerprint',
       { path: 'VM/setMetadata', body: { items: [], fingerprint: 'x=' } },
@@ -56,28 +56,33 @@ describe('the local Compute API, like the real API, rejects', () => {
       'conditionNotMet',
     ],
     ['an unknown field', { path: 'VM/setMetadata', body: { entries: [] } }, 400, 'badRequest'],
-    ['a bad key', { path: 'VM/setMetadata', body: { items: [{ key: 'a b', value: '' }] } }, 400, 'invalid'],
     [
-      'a metadata key that occurs twice',
+      'an invalid metadata key',
+      { path: 'VM/setMetadata', body: { items: [{ key: 'a b', value: '' }] } },
+      400,
+      'invalid',
+    ],
+    [
+      'a duplicate metadata key',
       { path: 'VM/setMetadata', body: { items: ['', ''].map((value) => ({ key: 'a', value })) } },
       400,
       'invalid',
     ],
     [
-      'a value that is too long',
+      'a metadata value that is too long',
       { path: 'VM/setMetadata', body: { items: [{ key: 'a', value: 'x'.repeat(262_145) }] } },
       400,
       'invalid',
     ],
-    ['an invalid request id', { path: 'VM/setMetadata?requestId=1', body: { items: [] } }, 400, 'invalid'],
-    ['no label fingerprint', { path: 'VM/setLabels', body: { labels: {} } }, 412, 'conditionNotMet'],
+    ['an invalid request ID', { path: 'VM/setMetadata?requestId=1', body: { items: [] } }, 400, 'invalid'],
+    ['a missing label fingerprint', { path: 'VM/setLabels', body: { labels: {} } }, 412, 'conditionNotMet'],
     [
       'a stale label fingerprint',
       { path: 'VM/setLabels', body: { labels: {}, labelFingerprint: 'x=' } },
       412,
       'conditionNotMet',
     ],
-    ['no labels', { path: 'VM/setLabels', body: { labelFingerprint: 'x=' } }, 400, 'invalid'],
+    ['missing labels', { path: 'VM/setLabels', body: { labelFingerprint: 'x=' } }, 400, 'invalid'],
     ['an invalid label key', { path: 'VM/setLabels', body: { labels: { 'a:b': '' } } }, 400, 'invalid'],
     ['an invalid label value', { path: 'VM/setLabels', body: { labels: { a: 'A' } } }, 400, 'invalid'],
     [
@@ -108,8 +113,13 @@ describe('the local Compute API, like the real API, rejects', () => {
       404,
       'notFound',
     ],
-    ['missing guest attributes', { path: 'VM/getGuestAttributes?queryPath=peermasq/' }, 404, 'notFound'],
-  ])('%s', async (_, given, status, reason) => {
+    [
+      'a query for guest attributes that do not exist',
+      { path: 'VM/getGuestAttributes?queryPath=peermasq/' },
+      404,
+      'notFound',
+    ],
+  ])('rejects %s', async (_, given, status, reason) => {
     expect(await call(given)).toEqual({
       status,
       answer: {
@@ -123,7 +133,7 @@ describe('the local Compute API, like the real API, rejects', () => {
     expect(vm.metadata).toEqual([{ key: 'there', value: 'before' }]);
   });
 
-  test('a valid change is applied by an operation that takes some time', async () => {
+  test('applies a valid change through an operation that takes some time', async () => {
     const body = { items: [{ key: 'there', value: 'after' }], fingerprint: await fingerprint() };
     const { answer } = await call({ path: 'VM/setMetadata', body });
     expect(answer).toMatchObject({ status: 'RUNNING' });
@@ -134,7 +144,7 @@ describe('the local Compute API, like the real API, rejects', () => {
     expect(await fingerprint()).not.toBe(body.fingerprint);
   });
 
-  test('waiting for a slow operation returns while the operation is still running', async () => {
+  test('stops waiting for a slow operation before the operation has ended', async () => {
     const { operationMs, maxOperationWaitMs } = lab.cloud;
     Object.assign(lab.cloud, { operationMs: 60_000, maxOperationWaitMs: 5 });
     const { answer } = await call({ path: 'VM/reset', body: {} });
@@ -147,7 +157,7 @@ describe('the local Compute API, like the real API, rejects', () => {
 const operationOf = (answer: unknown) => z.object({ name: z.string() }).parse(answer).name;
 const at = (name: string) => `projects/${vm.project}/zones/${vm.zone}/operations/${name}`;
 
-test('a repeated request ID returns the same operation and changes nothing', async () => {
+test('a request with a repeated ID returns the earlier operation and changes nothing', async () => {
   const requestId = 'd9b1c9a4-1f0a-4c3e-9d55-0a5a2c1f7e10';
   const path = `VM/setMetadata?requestId=${requestId}`;
   const items = [{ key: 'there', value: 'once' }];
@@ -157,7 +167,7 @@ test('a repeated request ID returns the same operation and changes nothing', asy
   expect(vm.metadata).toEqual(items);
 });
 
-test('labels are set with the current fingerprint', async () => {
+test('a request with the current label fingerprint sets the labels', async () => {
   const fingerprintOfLabels = async () => {
     const { answer } = await call({ path: 'VM' });
     return z.object({ labelFingerprint: z.string() }).parse(answer).labelFingerprint;
@@ -169,11 +179,11 @@ test('labels are set with the current fingerprint', async () => {
   expect(await fingerprintOfLabels()).not.toBe(labelFingerprint);
 });
 
-describe('the reset of a VM', () => {
+describe('resetting a VM', () => {
   const reset = () => call({ path: 'VM/reset', body: {} });
   const long = '2026-11-21T10:00:00.000Z';
 
-  test('boots a running VM and updates its start time', async () => {
+  test('reboots a running VM and updates its start time', async () => {
     const resets: LabVm[] = [];
     lab.cloud.changes.on('reset', (which: LabVm) => resets.push(which));
     vm.lastStartTimestamp = long;
@@ -186,7 +196,7 @@ describe('the reset of a VM', () => {
     expect(Date.parse(vm.lastStartTimestamp)).toBeGreaterThan(Date.parse(long));
   });
 
-  test('keeps the start time if the lab is configured to do so', async () => {
+  test('keeps the start time if the lab is configured that way', async () => {
     lab.cloud.keepsStartOnReset = true;
     vm.lastStartTimestamp = long;
     await reset();
@@ -260,7 +270,7 @@ describe('the routes of a network', () => {
     });
   });
 
-  test('that routers have learned are returned both for the region and for the router', async () => {
+  test('include the routes in effect in a region and the routes that a router learned', async () => {
     const learned = { destRange: '192.168.40.0/24', nextHopVpnTunnel: 'tunnel-b', priority: 100 };
     const dropped = { ...learned, destRange: '192.168.41.0/24', routeStatus: 'DROPPED' as const };
     const router = { project, region: 'europe-west1', name: 'r2', network: 'vpc-b' };
@@ -284,7 +294,7 @@ describe('the rate quota', () => {
     ['compute.instances.setMetadata', 1_500],
     ['compute.instances.aggregatedList', 750],
     ['compute.zoneOperations.wait', 750],
-  ])('for %s is %d calls a minute, and is reset at the start of the next minute', (method, perMinute) => {
+  ])('for %s is %d calls per minute, and is reset at the start of each minute', (method, perMinute) => {
     let now = 59_000;
     const rateLimits = makeRateLimits(() => now);
     const taken = () => {
@@ -298,7 +308,7 @@ describe('the rate quota', () => {
     expect(rateLimits.callsOverLimit).toBe(2);
   });
 
-  test('is separate for each region, and reads of guest attributes count as writes', () => {
+  test('applies to each region separately, and counts reads of guest attributes as writes', () => {
     const rateLimits = makeRateLimits(() => 0);
     for (let n = 0; n < 1_500; n++)
       rateLimits.take('compute.instances.getGuestAttributes', { ...target, instance: String(n) });
@@ -307,14 +317,14 @@ describe('the rate quota', () => {
     expect(rateLimits.callsOverLimit).toBe(1);
   });
 
-  test('for guest attributes is 10 calls a minute for each VM, and calls beyond that are counted', () => {
+  test('for guest attributes is 10 reads per minute for each VM; further reads succeed but are counted', () => {
     const rateLimits = makeRateLimits(() => 0);
     for (let n = 0; n < 12; n++)
       expect(rateLimits.take('compute.instances.getGuestAttributes', target)).toBeUndefined();
     expect(rateLimits.callsOverLimit).toBe(2);
   });
 
-  test('makes the cloud reject further calls with the error of the real API', async () => {
+  test("makes the cloud reject excess calls with the real API's error", async () => {
     const rateLimits = enableRateLimits(lab.cloud);
     const path = `projects/${vm.project}/aggregated/instances`;
     for (let n = 0; n < 2_000; n++)

@@ -1,11 +1,11 @@
 import type { GcpState, LabNetwork } from './state';
 
-/** What can be broken on the way from the nodes in the first network to the service in the second network. */
+/** Each function breaks the connection from the nodes (in the first network) to the service (in the second). */
 export const misconfigurations = {
   'peering-inactive': (cloud) => {
     const [local, remote] = networkPair(cloud);
     remote.peerings = [];
-    // An inactive peering has no routes.
+    // Networks do not exchange routes over an inactive peering.
     for (const network of [local, remote]) {
       network.routes = {};
       for (const peering of network.peerings) peering.state = 'INACTIVE';

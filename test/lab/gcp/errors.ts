@@ -2,9 +2,9 @@ import { GcpApiError } from './compute-input';
 import type { Method } from './compute-method';
 import type { InjectedErrorKind } from './state';
 
-/** Thrown to reset the connection. */
+/** An error that makes the API reset the connection. */
 export class ConnectionReset extends Error {}
-/** Thrown to send no response. */
+/** An error that makes the API leave a request without a response. */
 export class NoResponse extends Error {}
 
 /** Returns the API's error for an exceeded quota, with the wording seen in scylladb/scylla-cluster-tests#7940. */
@@ -38,7 +38,7 @@ export function throwInjectedError(kind: InjectedErrorKind, { name }: Method, pa
   }
 }
 
-/** Returns the resource for which a permission is missing. */
+/** Returns the resource that a call's path refers to. */
 const resourceOf = (pathname: string): string =>
   pathname
     .replace('/compute/v1/', '')

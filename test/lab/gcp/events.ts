@@ -5,9 +5,9 @@ type Event = Record<string, unknown>;
 type Entry = 'first' | 'last';
 
 /**
- * Returns the events that Eventarc delivers when a VM is inserted: one audit log entry at the start of the operation
- * and one at its end. Their shape follows googleapis/google-cloudevents,
- * proto/google/events/cloud/audit/v1/data.proto, like test/events/gcp.
+ * Returns one of the two events that Eventarc delivers when a VM is inserted: the audit log entry at the start of the
+ * operation or the one at its end. The event's shape follows googleapis/google-cloudevents,
+ * proto/google/events/cloud/audit/v1/data.proto, like the events in test/events/gcp.
  */
 export const insertEvent = ({ project, zone, name, id }: LabVm, entry: Entry): Event =>
   auditEvent(project, entry, {
@@ -17,7 +17,7 @@ export const insertEvent = ({ project, zone, name, id }: LabVm, entry: Entry): E
     resource: { type: 'gce_instance', labels: { project_id: project, zone, instance_id: id } },
   });
 
-/** Returns the event that Eventarc delivers when a network's peering changes. */
+/** Returns one of the two events that Eventarc delivers when a network's peering changes. */
 export const peeringEvent = (
   project: string,
   network: string,
@@ -32,9 +32,8 @@ export const peeringEvent = (
   });
 
 /**
- * Returns an event as it arrives through a log sink: the sink exports the audit log entry to a topic, and Eventarc
- * delivers it from there. Its shape follows googleapis/google-cloudevents,
- * proto/google/events/cloud/pubsub/v1/data.proto.
+ * Returns the event that Eventarc delivers when a log sink exports the audit log entry of the given event to a Pub/Sub
+ * topic. The event's shape follows googleapis/google-cloudevents, proto/google/events/cloud/pubsub/v1/data.proto.
  */
 export function asPubsub({ data }: Event): Event {
   const time = new Date().toISOString();
@@ -88,7 +87,7 @@ function auditEvent(project: string, entry: Entry, audited: Audited): Event {
       resource,
       timestamp: time,
       operation: {
-        // Both entries of an operation contain its ID.
+        // The first and last entries of an operation have the same operation ID.
         id: `operation-${Object.values(resource.labels).at(-1)}`,
         producer: 'compute.googleapis.com',
         ...(entry === 'first' ? { first: true } : { last: true }),

@@ -4,9 +4,9 @@ import { makeReport } from '../node-report';
 import { metadataOf, type GcpState, type LabVm } from './state';
 
 /**
- * Turns all VMs into nodes without a kernel. From now on, each VM reports that the rule set in its metadata is
- * applied and proven.
- * @param reportsAfterMs how long after a change of its metadata a VM reports
+ * Simulates a node on every VM: when the rule set in a VM's metadata changes, the VM reports that the rule set is
+ * applied and proven. Nothing is changed in a kernel.
+ * @param reportsAfterMs returns the delay of a report in milliseconds
  */
 export function runFakeNodes({ changes }: GcpState, reportsAfterMs: () => number): void {
   const reported = new WeakMap<LabVm, string>();

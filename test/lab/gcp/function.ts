@@ -6,12 +6,12 @@ import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 
-/** A function from dist/gcp, which runs on the real functions-framework. */
+/** A function from dist/gcp that runs on the real functions-framework. */
 export interface LabFunction {
   readonly url: string;
   /** The function's peak resident memory so far, in megabytes. */
   readonly peakMb: () => number;
-  /** The function's parsed log so far, with one object for each line. */
+  /** The function's log so far: one parsed object per line. */
   readonly log: Record<string, unknown>[];
   /** Resolves with the first matching log entry, as soon as it is logged. */
   readonly logged: (isIt: (entry: Record<string, unknown>) => boolean) => Promise<Record<string, unknown>>;
@@ -21,8 +21,8 @@ export interface LabFunction {
 const startsWithinMs = 20_000;
 
 /**
- * Starts a function as Cloud Run does: in its own process, with a port to listen on, and with its settings in the
- * environment.
+ * Starts a function as Cloud Run does: in a separate process, with a port to listen on and its settings in environment
+ * variables.
  */
 export async function startFunction(
   target: string,
@@ -55,7 +55,7 @@ export async function startFunction(
   const failed = Promise.race([once(child, 'exit'), once(timeout, 'abort')]).then(() => {
     throw new Error(`${target} did not start:\n${stderrLines.join('\n')}`);
   });
-  // After the function has started, its exit is not an error.
+  // An exit is an error only before the function has started.
   failed.catch(() => undefined);
   await Promise.race([started, failed]).catch(async (error: unknown) => {
     await end(child);
@@ -93,8 +93,8 @@ async function freePort(): Promise<number> {
 }
 
 /**
- * Delivers a CloudEvent as Eventarc does. When this returns, the log is complete.
- * @returns the HTTP status: anything except 2xx means redelivery
+ * Delivers a CloudEvent as Eventarc does, and waits until all log lines of the call have been read.
+ * @returns the HTTP status; for a status other than 2xx, Eventarc would deliver the event again
  */
 export async function deliverEvent(running: LabFunction, event: Record<string, unknown>): Promise<number> {
   const status = await post(running, event);
@@ -113,8 +113,8 @@ async function post({ url }: LabFunction, event: Record<string, unknown>): Promi
 }
 
 /**
- * Sends a final event that the function ignores. The function logs in order, so once it has logged this event, all
- * earlier lines have been read.
+ * Sends an event that the function ignores, and waits for its log line. Lines arrive in order, so all earlier lines
+ * have been read by then.
  */
 async function waitForCompleteLog(running: LabFunction): Promise<void> {
   const { log, logged } = running;

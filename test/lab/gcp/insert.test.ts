@@ -5,7 +5,7 @@ import { asPubsub, insertEvent, peeringEvent } from './events';
 import { insertVm } from './insert';
 import { makeGcpState } from './state';
 
-test('an insert sends its first event before the VM is visible, and the VM is visible before it is ready', async () => {
+test('an insert sends its first event before the VM is visible, and shows the VM before it is ready', async () => {
   const cloud = makeGcpState();
   const { vm, first, last } = insertVm(cloud, { name: 'gke-1' }, { visibleAfterMs: 20, readyAfterMs: 20 });
   const running = once(cloud.changes, 'running');

@@ -12,7 +12,7 @@ export interface InsertDelays {
   readonly runningAfterMs?: number;
 }
 
-/** An insert in progress. Its VM is in the cloud as soon as it is visible. */
+/** An insert in progress. The VM is added to the cloud when it becomes visible. */
 export interface Insert {
   readonly vm: LabVm;
   /** The time at which the operation's first audit log entry was written, in milliseconds since the epoch. */
@@ -24,8 +24,8 @@ export interface Insert {
 }
 
 /**
- * Inserts a VM, whose status becomes PROVISIONING, STAGING and RUNNING. The cloud emits `running` with the VM when
- * the VM boots.
+ * Inserts a VM. Its status is first PROVISIONING, then STAGING, then RUNNING. The cloud emits `running` when the VM is
+ * running.
  * @param given fields of the VM, except its status
  */
 export function insertVm(

@@ -36,7 +36,7 @@ describe('the local metadata server', () => {
     expect(await fetchMetadata(path)).toMatchObject({ status, text });
   });
 
-  test('rejects requests without Metadata-Flavor or through a proxy', async () => {
+  test('rejects requests that lack Metadata-Flavor or come through a proxy', async () => {
     const forwarded = { 'Metadata-Flavor': 'Google', 'X-Forwarded-For': '10.0.0.1' };
     expect(await fetchMetadata('instance/id', {})).toMatchObject({ status: 403 });
     expect(await fetchMetadata('instance/id', { headers: forwarded })).toMatchObject({ status: 403 });

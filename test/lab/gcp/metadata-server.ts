@@ -5,15 +5,15 @@ import { startHttpServer, type ListenAddress, type ServerHandle } from '../http-
 import { hasGuestAttributes, type GcpState, type MetadataItem, type LabVm } from './state';
 
 export interface MetadataServer extends ServerHandle {
-  /** Makes the next requests for paths with this prefix fail with 503. */
+  /** Makes the next `times` requests for paths that start with `path` fail with 503. */
   failNext(times: number, path?: string): void;
-  /** All requests in order, such as `GET instance/attributes/peermasq-ruleset`. */
+  /** The requests so far, in order, such as `GET instance/attributes/peermasq-ruleset`. */
   readonly requests: string[];
 }
 
 type MetadataResponse = { readonly status: number; readonly text: string; readonly type?: string };
 
-/** Who the server serves: a VM, or a function if there is no VM. */
+/** What a metadata server returns data about. `vm` is undefined if the server belongs to a function. */
 interface ServerContext {
   readonly cloud: GcpState;
   readonly vm: LabVm | undefined;
@@ -33,12 +33,12 @@ const etagOf = ({ text }: MetadataResponse): string =>
   createHash('sha256').update(text).digest('hex').slice(0, 16);
 
 const root = '/computeMetadata/v1/';
-/** Whether the real server has this size limit for a value is not verified. Nothing may need more than this. */
+/** The size limit for a guest attribute. It is not verified against the real server, but reports must fit in it. */
 const guestAttributeLimitBytes = 32 * 1024;
 
 /**
- * Starts the metadata server of a VM, which is at 169.254.169.254 in a real cloud. Without a VM, the server is a
- * function's and provides only its identity.
+ * Starts the metadata server of a VM, which has the address 169.254.169.254 in a real cloud. If `vm` is undefined,
+ * starts the metadata server of a function, which provides the function's identity but no attributes.
  */
 export async function startMetadataServer(
   cloud: GcpState,
@@ -148,8 +148,8 @@ function remove({ guestAttributes }: LabVm, key: string): MetadataResponse {
 }
 
 /**
- * Responds immediately if the client does not have the current value. Otherwise, responds after a change or a
- * timeout.
+ * Responds immediately if the client's value is out of date. Otherwise, responds after the value changes or the timeout
+ * expires.
  */
 async function waitForChange(
   context: ServerContext,

@@ -6,8 +6,8 @@ import { pruneComputeProtos } from '../../../infra/bundle/compute-protos';
 import type { Descriptor } from '../../../infra/bundle/prune-protos';
 
 /**
- * The pruned protos.json of the command line's bundle. jest.config.js replaces the client's own file with this one.
- * Each test file loads it, and pruning 12 MB takes half a second, so the result is kept on disk.
+ * The pruned protos.json that the command line's bundle contains. jest.config.js replaces the client's protos.json with
+ * this module. Pruning 12 MB takes half a second in each test file that loads it, so the result is cached on disk.
  */
 export const { nested } = keptProtos();
 

@@ -1,4 +1,4 @@
-/** A quota: calls a minute for each project and, for methods of zones and regions, for each region. */
+/** A limit on the calls per minute in a project. Zonal and regional methods have a separate limit in each region. */
 interface QuotaLimit {
   readonly metric: string;
   readonly limit: string;
@@ -6,9 +6,9 @@ interface QuotaLimit {
 }
 
 /**
- * The groups and intervals follow cloud.google.com/compute/docs/api-rate-limits as of April 2026: these are the
- * quotas that the page calls "legacy", which stay in force. The page no longer has figures. It used to list 1,500 for
- * queries and reads; the other figures are not verified.
+ * The groups and intervals are those of the quotas that cloud.google.com/compute/docs/api-rate-limits calls "legacy"
+ * (April 2026). These quotas are still in force, but the page no longer gives figures. It used to list 1,500 for
+ * queries and reads; the other figures here are not verified.
  */
 const limits = {
   queries: { metric: 'Queries', limit: 'Queries per minute per region', perMinute: 1_500 },
@@ -41,7 +41,7 @@ const limitOf: Readonly<Record<string, keyof typeof limits>> = {
   'compute.instances.aggregatedList': 'heavyReads',
   'compute.instances.get': 'regionalReads',
   'compute.instances.getEffectiveFirewalls': 'regionalReads',
-  'compute.instances.getGuestAttributes': 'queries', // listed there, among the mutations
+  'compute.instances.getGuestAttributes': 'queries', // the documentation groups this read with the mutations
   'compute.instances.reset': 'queries',
   'compute.instances.setLabels': 'queries',
   'compute.instances.setMetadata': 'queries',
@@ -56,7 +56,7 @@ const limitOf: Readonly<Record<string, keyof typeof limits>> = {
   'compute.zoneOperations.wait': 'regionalHeavyReads',
 };
 
-/** Each VM may make 10 queries for guest attributes a minute (Compute Engine, "Set and query guest attributes"). */
+/** Guest attributes of a VM can be queried 10 times a minute (Compute Engine, "Set and query guest attributes"). */
 const guestAttributeQueriesPerMinute = 10;
 
 export interface CallTarget {
@@ -68,8 +68,8 @@ export interface CallTarget {
 
 export interface RateLimits {
   /**
-   * The number of calls beyond a quota, including reads of guest attributes beyond a VM's limit. Those reads still
-   * get a response, because the documentation says only that attributes may be lost.
+   * The number of calls that exceeded a quota or a VM's limit for reading guest attributes. A read over the VM's limit
+   * still gets a response, because the documentation says only that attributes may be lost.
    */
   readonly callsOverLimit: number;
   /**
@@ -80,7 +80,7 @@ export interface RateLimits {
 }
 
 /**
- * Quotas are reset at the start of each minute, as documented.
+ * Returns quotas that are reset at the start of each minute, as documented.
  * @param now returns the time in milliseconds
  */
 export function makeRateLimits(now: () => number = () => Date.now()): RateLimits {
@@ -114,7 +114,7 @@ export function makeRateLimits(now: () => number = () => Date.now()): RateLimits
   };
 }
 
-/** Makes the cloud count calls and reject calls beyond the default rate quotas from now on. */
+/** Turns on the default rate quotas: the cloud counts calls and rejects those that exceed a quota. */
 export function enableRateLimits(cloud: { rateLimits?: RateLimits }): RateLimits {
   return (cloud.rateLimits = makeRateLimits());
 }

@@ -1,7 +1,7 @@
 import type { CommandResult, Machine } from '../machine';
 
 interface BootOptions {
-  /** The `HOST:PORT` of the node's metadata server. Defaults to the address of the real server. */
+  /** The `HOST:PORT` of the node's metadata server. Defaults to the real server's address. */
   readonly metadataHost?: string;
   /** Additional environment variables, such as PEERMASQ_DIR. */
   readonly env?: Readonly<Record<string, string>>;
@@ -9,10 +9,11 @@ interface BootOptions {
 }
 
 /**
- * Does what google-startup-scripts.service does at boot (GoogleCloudPlatform/guest-agent:
- * google_metadata_script_runner/main.go): it uses the first level that has a startup script or a script URL, removes
- * leading white space, and runs the script with `bash -c FILE` from a new temporary directory.
- * @returns the result of the script; `undefined` if neither level has a script
+ * Runs the startup script as google-startup-scripts.service does at boot (GoogleCloudPlatform/guest-agent:
+ * google_metadata_script_runner/main.go). It takes the instance's script, or the project's script if the instance has
+ * neither a script nor a script URL, removes leading white space, and runs the script with `bash -c FILE` from a new
+ * temporary directory.
+ * @returns the result of the script, or `undefined` if there is no script to run
  */
 export async function bootGceNode(
   machine: Machine,
@@ -35,7 +36,7 @@ export async function bootGceNode(
   return finished;
 }
 
-/** Returns the script of one level, or '' if the level has only a URL, which the lab does not fetch. */
+/** Returns the script of the instance or project, or '' if it has only a script URL, which the lab does not fetch. */
 async function readStartupScript(
   machine: Machine,
   level: 'instance' | 'project',

@@ -11,23 +11,23 @@ export interface LabAliasRange {
   readonly subnetworkRangeName?: string;
 }
 
-/** A VM, as both the Compute API and its own metadata server see it. */
+/** A VM. The Compute API and the VM's metadata server share this state. */
 export interface LabVm {
   project: string;
   zone: string;
   id: string;
   name: string;
   status: string;
-  /** A time in RFC 3339, like all timestamps here. The API omits fields that are absent. */
+  /** An RFC 3339 timestamp, like all timestamps in this file. The API omits a timestamp that is not set. */
   creationTimestamp?: string;
   lastStartTimestamp?: string;
-  /** Whether the VM accepts writes. If false, they fail with resourceNotReady, as early in an insert. */
+  /** Whether the VM accepts writes. Early in an insert, it does not: writes fail with resourceNotReady. */
   isReady: boolean;
   labels: Record<string, string>;
   tags: string[];
-  /** The metadata. Change it only through `setMetadata` below, which wakes waiting programs. */
+  /** The metadata. Tests change it with `setMetadata`, which also wakes the clients that wait for a change. */
   metadata: MetadataItem[];
-  /** The guest attributes, as `NAMESPACE/KEY` → value. */
+  /** Maps `NAMESPACE/KEY` to the value of a guest attribute. */
   guestAttributes: Record<string, string>;
   serviceAccounts?: { email: string }[];
   networkInterfaces: {
@@ -80,7 +80,7 @@ export interface LabFirewall {
 
 export interface LabFirewallPolicy {
   type: 'HIERARCHY' | 'NETWORK' | 'NETWORK_REGIONAL' | 'SYSTEM_REGIONAL';
-  /** The policy's name, which is a number if the policy is hierarchical. */
+  /** The policy's name. The name of a hierarchical policy is a number. */
   name: string;
   shortName?: string;
   priority?: number;
@@ -103,7 +103,7 @@ export interface LabFirewallPolicy {
   }[];
 }
 
-/** The address of a load balancer. */
+/** A forwarding rule, which gives a load balancer its address. */
 export interface LabForwardingRule {
   project: string;
   region: string;
@@ -122,22 +122,19 @@ export interface LabNetwork {
   project: string;
   name: string;
   internalIpv6Range?: string;
-  /** The routing mode for dynamic routes. Defaults to REGIONAL. */
+  /** The dynamic routing mode. Defaults to REGIONAL. */
   routingMode?: 'GLOBAL' | 'REGIONAL';
   peerings: LabPeering[];
   networkFirewallPolicyEnforcementOrder?: 'AFTER_CLASSIC_FIREWALL' | 'BEFORE_CLASSIC_FIREWALL';
-  /**
-   * The policies that are associated with the network or with a folder above it, as `getEffectiveFirewalls` returns
-   * them.
-   */
+  /** The firewall policies of the network and of its parent folders, in the format of `getEffectiveFirewalls`. */
   firewallPolicies?: LabFirewallPolicy[];
-  /** The routes that peerings offer, as `PEERING/REGION` → routes. */
+  /** Maps `PEERING/REGION` to the routes that are exchanged over the peering in that region. */
   routes: Record<string, LabPeeringRoute[]>;
 }
 
 /**
- * A static route of a network, with exactly one next hop. `network` and `nextHopPeering` are names; the other next
- * hops are URLs.
+ * A static route with exactly one next hop. `network` and `nextHopPeering` are names, `nextHopIp` is an address, and
+ * the other next hops are URLs.
  */
 export interface LabRoute {
   project: string;
@@ -146,7 +143,7 @@ export interface LabRoute {
   network: string;
   destRange: string;
   priority?: number;
-  /** The network tags of the instances to which the route applies; it applies to all instances if empty. */
+  /** The route applies to instances with one of these network tags. Without tags, it applies to all instances. */
   tags?: string[];
   nextHopGateway?: string;
   nextHopInstance?: string;
@@ -173,11 +170,11 @@ export interface LabRouter {
   /** The name of a network in the same project. */
   network: string;
   /**
-   * The routes in force in the router's region. With global dynamic routing, these include routes that routers in
-   * other regions learned.
+   * The routes that are in effect in the router's region. With global dynamic routing, they include routes that
+   * routers in other regions learned.
    */
   bestRoutes: LabLearnedRoute[];
-  /** The best routes that this router learned itself, whether or not they are in force. */
+  /** The best routes that this router itself learned, whether or not they are in effect. */
   bestRoutesForRouter: LabLearnedRoute[];
 }
 
@@ -194,9 +191,7 @@ export interface LabSubnetwork {
 
 export type InjectedErrorKind = 'quota' | 'permission' | 'unavailable' | 'reset' | 'no-response';
 
-/**
- * Makes the next `times` calls of `method` (such as `compute.instances.get`) fail, optionally only for one project.
- */
+/** An error for the next `times` calls of `method` (such as `compute.instances.get`), optionally in one project. */
 export interface InjectedError {
   method: string;
   project?: string;
@@ -205,8 +200,8 @@ export interface InjectedError {
 }
 
 /**
- * The state of the local Google Cloud, as far as peermasq uses it. Tests edit the state, and the two servers serve
- * it.
+ * The state of the local Google Cloud, limited to what peermasq uses. Tests edit this state; the Compute API and the
+ * metadata servers serve it.
  */
 export interface GcpState {
   projects: Record<string, { number: string; metadata: MetadataItem[]; isGuestAttributesPolicyOn?: boolean }>;
@@ -217,29 +212,29 @@ export interface GcpState {
   routers: LabRouter[];
   firewalls: LabFirewall[];
   forwardingRules: LabForwardingRule[];
-  /** The access token. The metadata servers issue no other token, and the API accepts no other. */
+  /** The only access token that the metadata servers issue and the API accepts. */
   token: string;
   /** How long an operation takes, in milliseconds. */
   operationMs: number;
   /**
-   * After this many milliseconds, waiting for an operation returns even if the operation is still running. The real
-   * API may return at any time.
+   * The longest time, in milliseconds, that a call waits for an operation. The call then returns even if the operation
+   * is still running. The real API may return at any time.
    */
   maxOperationWaitMs: number;
   /** If set, every operation fails with this error. */
   operationError?: { code: string; message: string };
-  /** The maximum page size of a list. */
+  /** The maximum number of items on a page of a list. */
   pageSize: number;
   injectedErrors: InjectedError[];
   /** The rate quotas, if they are enforced (see `enableRateLimits`). */
   rateLimits?: RateLimits;
-  /** Whether a reset keeps `lastStartTimestamp`. The behaviour of the real API is not documented. */
+  /** Whether a reset leaves `lastStartTimestamp` unchanged. The real API's behaviour is not documented. */
   keepsStartOnReset?: boolean;
   /** The names of all API calls in order, such as `compute.instances.get`. */
   calls: string[];
   /**
-   * Emits `change` for a change of metadata or guest attributes, and `labels`, `running` and `reset` with the VM
-   * concerned.
+   * Emits `change` when a VM's metadata or guest attributes change, `labels` when its labels change, `running` when an
+   * inserted VM is running, and `reset` when a VM is reset. The listeners get the VM.
    */
   readonly changes: EventEmitter;
 }
@@ -268,7 +263,7 @@ export function makeGcpState(): GcpState {
 
 let lastId = 4_520_031_799_277_581_759n;
 
-/** Adds a running Debian VM, and also its project if the project does not exist yet. */
+/** Adds a running Debian VM. If its project does not exist yet, adds that, too. */
 export function addVm(cloud: GcpState, given: Partial<LabVm> = {}): LabVm {
   const vm = makeVm(given);
   cloud.projects[vm.project] ??= { number: '415104041262', metadata: [] };
@@ -276,7 +271,7 @@ export function addVm(cloud: GcpState, given: Partial<LabVm> = {}): LabVm {
   return vm;
 }
 
-/** Makes a VM that is not in a cloud yet. */
+/** Returns a VM without adding it to a cloud. */
 export function makeVm(given: Partial<LabVm>): LabVm {
   const id = String(++lastId);
   return {
@@ -296,7 +291,7 @@ export function makeVm(given: Partial<LabVm>): LabVm {
   };
 }
 
-/** Sets or removes one key in a VM's metadata, and wakes waiting programs. */
+/** Sets a key in a VM's metadata, or removes the key if `value` is undefined. Wakes clients that wait for a change. */
 export function setMetadata(cloud: GcpState, vm: LabVm, key: string, value: string | undefined): void {
   const others = vm.metadata.filter((item) => item.key !== key);
   vm.metadata = value === undefined ? others : [...others, { key, value }];
@@ -317,7 +312,7 @@ export const subnetworkUrl = (project: string, region: string, name: string) =>
 
 /**
  * Returns whether guest attributes are enabled. The instance's setting overrides the project's, and any value other
- * than TRUE means disabled.
+ * than TRUE disables them.
  */
 export function hasGuestAttributes(cloud: GcpState, vm: LabVm): boolean {
   const requireProject = cloud.projects[vm.project]?.metadata ?? [];

@@ -9,7 +9,7 @@ import { buildNetworks, type Networks } from '../networks';
 import { awsPeering, gcpPeering } from '../topologies';
 import { nodeProgramFile } from '../node-program';
 
-/** A local cloud with a cluster's node, a pod on the node, and a peer. */
+/** A local cloud with a Kubernetes node, a pod on the node, and a peer. */
 export interface ShellCloud {
   readonly networks: Networks;
   readonly home: CliHome;
@@ -22,7 +22,7 @@ export interface ShellCloud {
   readonly close: () => Promise<void>;
 }
 
-/** What can be broken between the node and the peer, for each cloud. */
+/** The names of each cloud's misconfigurations, which break the connection from the node to the peer. */
 export const misconfigurations = {
   aws: Object.keys(awsMisconfigurations),
   gcp: Object.keys(gcpMisconfigurations),
@@ -32,7 +32,7 @@ export type CloudName = keyof typeof misconfigurations;
 
 /**
  * Opens a local cloud.
- * @param broken one of `misconfigurations`, or nothing
+ * @param broken the name of a misconfiguration to apply, if any
  */
 export const openCloud = (cloud: CloudName, broken: string | undefined): Promise<ShellCloud> =>
   cloud === 'aws' ? openAws(broken) : openGcp(broken);
@@ -61,7 +61,7 @@ async function openAws(broken: string | undefined): Promise<ShellCloud> {
   };
 }
 
-/** Opens a Google Cloud and installs the watcher before the rules, as the DaemonSet does. */
+/** Opens a local Google Cloud. As with the DaemonSet, the watcher runs on the node before there are any rules. */
 async function openGcp(broken: string | undefined): Promise<ShellCloud> {
   const networks = await buildNetworks(gcpPeering);
   const project = await openProject(networks);

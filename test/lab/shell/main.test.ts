@@ -9,7 +9,7 @@ const lab = (args: readonly string[], input = '') => {
 };
 
 describeKernel('npm run lab', undefined, () => {
-  test('opens a shell with a local cloud that the command line finds', () => {
+  test('opens a shell in which peermasq uses the local cloud', () => {
     const peermasq = 'node dist/cli/peermasq.mjs';
     const doctor = '--from 10.244.0.10 --node i-00000000000000001 --to 10.0.3.20:5432';
     const commands = [
@@ -25,7 +25,7 @@ describeKernel('npm run lab', undefined, () => {
     );
   });
 
-  test('rejects an unknown value of --break', () => {
+  test('rejects an unknown value for --break', () => {
     const { status, stderr } = lab(['--cloud', 'gcp', '--break', 'peering-pending']);
     expect(status).toBe(2);
     expect(stderr).toMatch(/^invalid value "peering-pending" for --break on gcp[^]*"no-return-route"/);

@@ -10,12 +10,12 @@ const list = (names: readonly string[]) => names.map((name) => `"${name}"`).join
 
 const usage = `Usage: npm run lab [-- [--cloud aws|gcp] [--break WHAT]]
 
-Opens a shell with a local cloud: a node that has no peermasq rules yet, a pod on the node whose
-request hangs, and a peer. npx peermasq finds the cloud. Commands may come from a terminal or from stdin.
-Everything is in network namespaces and is removed when the shell ends.
+Opens a shell with a local cloud: a node without peermasq rules, a peer, and a pod on the node whose
+requests to the peer hang. In the shell, npx peermasq uses this cloud. Commands can also be piped to stdin.
+Everything runs in network namespaces and is removed when the shell ends.
 
-  --cloud  which cloud to open (default: aws)
-  --break  what else to break between the node and the peer
+  --cloud  the cloud to open (default: aws)
+  --break  an additional problem between the node and the peer
            aws: ${list(misconfigurations.aws)}
            gcp: ${list(misconfigurations.gcp)}
   --help   this text
@@ -69,20 +69,20 @@ function welcome({ node, networks }: ShellCloud): string {
   const { pods } = networks.topology.node;
   const { name, address, port } = networks.topology.peer;
   return `
-Pod ${pods.pod} on node ${node} asks for ${name}, ${address}:${port}. Try:
+Pod ${pods.pod} on node ${node} sends requests to ${name} (${address}:${port}). Try:
 
-  request                  # the pod's request, once
+  request                  # sends one request from the pod
   npx peermasq doctor --from ${pods.pod} --node ${node} --to ${address}:${port}
   npx peermasq plan
   npx peermasq backfill
-  on-node iptables-save    # any program on the node; or in-pod
+  on-node iptables-save    # runs a program on the node; in-pod runs one in the pod
   exit
 `;
 }
 
 /**
- * Opens a shell with the lab's home folder and programs. The shell starts in the repository root, where `npx
- * peermasq` works.
+ * Opens a shell with the lab's home folder and commands. The shell starts in the repository root, where `npx peermasq`
+ * works.
  */
 function shell({ home, env, nodeEnv, networks }: ShellCloud): Promise<number> {
   const { nodeHost, podHost, topology } = networks;
