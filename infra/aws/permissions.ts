@@ -176,8 +176,8 @@ function clusterConditions(clusters: readonly string[], key: string): unknown[] 
 const namesPerStatement = 20;
 
 /**
- * Limits from the IAM quotas: the characters in a managed policy (6,144) without its wrapper, and the number of
- * policies per role.
+ * Limits derived from the IAM quotas: the number of characters in a managed policy (the quota of 6,144, less room for
+ * its wrapper), and the number of policies per role.
  */
 const policyLimit = 6_000;
 const policiesLimit = 10;

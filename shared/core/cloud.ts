@@ -133,8 +133,8 @@ export interface Inspection<N extends Node = Node> {
    */
   takeSnapshot(node: N, deadline: Deadline, signal?: AbortSignal): Promise<string>;
   /**
-   * Returns the rule sets that are recorded in the cloud as in force. A node without a rule set has no entry, and
-   * neither has a node whose rule set the cloud no longer stores as text.
+   * Returns the rule sets that are recorded in the cloud as in force. There is no entry for a node
+   * without a rule set, or for one whose rule set is no longer stored as text in the cloud.
    */
   getRuleSetsInForce(nodes: readonly N[], deadline: Deadline): Promise<ReadonlyMap<NodeKey, RuleSet>>;
 }

@@ -120,7 +120,7 @@ const range = (base: number, lengths: { min: number; max: number }) =>
     length,
   }));
 
-// Generates many short ranges among few addresses, so that ranges overlap and packets fall on their edges.
+// Generates many short ranges within a small address space, so that ranges overlap and packets hit their edges.
 const peerRange = range(0x0ac00000, { min: 13, max: 20 });
 const manyRanges = fc.oneof(
   fc.array(peerRange, { maxLength: 8 }),

@@ -442,7 +442,7 @@ describe.each(backends)('our rules on %s', (backend) => {
         });
       });
 
-      test('of all rules, as after a reboot, is fixed by repair with the stored rule set', async () => {
+      test('that leaves no rules, as after a reboot, is fixed by repair from the stored rule set', async () => {
         const { id } = await network.apply(full);
         await network.node.run(['nft', 'flush', 'ruleset']);
         await network.node.run([`iptables-legacy-restore`], { stdin: '*nat\nCOMMIT\n' });

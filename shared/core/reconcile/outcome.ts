@@ -89,7 +89,7 @@ function portsOf(outcome: Outcome): readonly PortUse[] {
 }
 
 /**
- * Whether a node is still unproven after its time limit. True also for an unproven node with an unknown launch time.
+ * Whether a node is still unproven after its time limit. Also true for an unproven node whose launch time is unknown.
  * @param launchedBefore milliseconds since the epoch
  */
 export function isUnproven({ kind, launchedAt }: Outcome, launchedBefore: number): boolean {

@@ -107,7 +107,7 @@ function daemonSet(installer: Installer, { namespace, image }: DaemonSetOptions)
       selector: { matchLabels: labels },
       updateStrategy: { rollingUpdate: { maxUnavailable: '10%' } },
       template: {
-        // A change of the ConfigMap alone does not restart the pods, but a changed annotation does.
+        // A change to the ConfigMap alone does not restart the pods, but a changed annotation does.
         metadata: { labels, annotations: { 'peermasq/script': digest(script) } },
         spec: {
           automountServiceAccountToken: false,

@@ -28,7 +28,7 @@ import {
 export interface GcpNode extends Node {
   readonly ref: GcpNodeRef;
   readonly instance: Instance;
-  /** The change of the node's metadata that a push made after the instance was read. */
+  /** The change that a push made to the node's metadata after the instance was read. */
   readonly written?: Written;
 }
 

@@ -28,7 +28,7 @@ retry_metadata() {
   log "$RETRY_REASON"
 }
 
-# Waits for a change of the metadata, and then handles it. The requested list contains every key, so one request also
+# Waits for a change to the metadata, and then handles it. The requested list contains every key, so one request also
 # waits for keys that do not exist yet. The guest agent of every VM waits for changes in the same way, on even more
 # keys.
 follow_metadata() {

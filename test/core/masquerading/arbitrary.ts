@@ -12,7 +12,7 @@ import type { ClusterConfig, ConfiguredRange } from '../../../shared/core/model/
 import { PermanentError, type PeermasqError } from '../../../shared/core/model/errors';
 import { routeSourceKinds, type NetworkContext, type Route } from '../../../shared/core/model/node';
 
-/** Uses few addresses in few networks, so that ranges often contain or touch each other. */
+/** Uses a small number of addresses and networks, so that ranges often contain or touch each other. */
 const ipv4Ranges = ['10.0', '10.1', '10.2', '10.3', '100.64', '198.18', '240.0', '192.168', '9.0'].flatMap(
   (network) => [
     ...[`${network}.0.0/15`, `${network}.0.0/16`, `${network}.0.0/17`, `${network}.128.0/17`],

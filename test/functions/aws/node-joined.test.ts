@@ -198,8 +198,7 @@ describe('the function node-joined', () => {
     expect(metric('NodesProven')).toEqual([1]);
   });
 
-  // Runs the functions in a separate process, because in jest's sandbox the SDK does not recognise the errors of
-  // Node.js.
+  // Runs the functions in a separate process, because the SDK does not recognise Node.js errors inside jest's sandbox.
   test('leaves messages in the queue while an API is unreachable', async () => {
     deploy({ env: { AWS_ENDPOINT_URL_EC2: 'http://127.0.0.1:1' } });
     stack.put(aws.stateChangeEvent(addNode()));

@@ -22,7 +22,7 @@ export const googleError = (code: number, { status, reason, message = 'x' }: Htt
 
 /**
  * Returns an error with the HTTP status as `status` and `code`. Version 6 of the client throws errors in this form, and
- * the credentials library does so in both versions.
+ * so does the credentials library with either version of the client.
  */
 export const gaxiosError = ({ status, reason, message = 'x' }: HttpError) =>
   Object.assign(new Error(message), {

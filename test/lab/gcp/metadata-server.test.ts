@@ -45,7 +45,7 @@ describe('the local metadata server', () => {
   const waiting = (etag: string, seconds: number) =>
     fetchMetadata(`instance/attributes/colour?wait_for_change=true&last_etag=${etag}&timeout_sec=${seconds}`);
 
-  test('waits for a change of the requested value, and ignores other changes', async () => {
+  test('waits for a change to the requested value, and ignores other changes', async () => {
     const { etag } = await fetchMetadata('instance/attributes/colour');
     const before = server.requests.length;
     const answer = waiting(etag, 10);
