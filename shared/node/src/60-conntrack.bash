@@ -10,16 +10,18 @@ readonly max_walks=16 max_lines=1000
 FILTER=()
 declare -A DELETED=() KEPT=() EXEMPTIONS=()
 
-# Turns a line of `conntrack -L` into two: the connection as it was sent, and as it would have been sent to be answered
-# like that. They are equal unless the connection is NATed. Each is "RANK PROTOCOL src=ADDRESS dst=ADDRESS" with the
-# ports, or the id of a ping; TCP has the first rank.
-readonly flow_keys='s/ packets=[0-9]* bytes=[0-9]*//g
-s/^tcp /0 tcp /
-s/^unknown +([0-9]+)/1 \1/
-s/^([a-z])/1 \1/
-s/^(. [^ ]+) [^=]*=([^ ]+) dst=([^ ]+) sport=([0-9]+) dport=([0-9]+) \[UNREPLIED\] src=([^ ]+) dst=([^ ]+) sport=([0-9]+) dport=([0-9]+) .*/\1 src=\2 dst=\3 sport=\4 dport=\5\n\1 src=\7 dst=\6 sport=\9 dport=\8/
-s/^(. [^ ]+) [^=]*=([^ ]+) dst=([^ ]+) type=[0-9]+ code=[0-9]+ (id=[0-9]+) \[UNREPLIED\] src=([^ ]+) dst=([^ ]+) type=[0-9]+ code=[0-9]+ (id=[0-9]+) .*/\1 src=\2 dst=\3 \4\n\1 src=\6 dst=\5 \7/
-s/^(. [^ ]+) [^=]*=([^ ]+) dst=([^ ]+) \[UNREPLIED\] src=([^ ]+) dst=([^ ]+) .*/\1 src=\2 dst=\3\n\1 src=\5 dst=\4/'
+# Turns a line of `conntrack -L` into "RANK PROTOCOL src=ADDRESS dst=ADDRESS sport=PORT,PORT [UNREPLIED] src=...", first as the
+# connection was sent, then as its reply is expected. TCP has the first rank. Pings have an id instead of ports.
+# Groups would make this take ten times as long.
+readonly shorten_flow='s/ packets=[0-9]* bytes=[0-9]*//g
+s/ type=[0-9]* code=[0-9]*//g
+s/ dport=/,/g
+s/ mark=.*//
+s/ use=.*//
+/^unknown /s/^unknown +([0-9]+)/\1 \1/
+s/ +[0-9]+ [0-9]+ [A-Z_ ]*src=/ src=/
+s/^/1 /
+s/^1 tcp /0 tcp /'
 
 # Deletes the conntrack entries of connections that hang because they started before the rules were applied. Sets
 # FLUSHED.
@@ -36,7 +38,7 @@ flush_stale_connections() {
     return
   fi
   while find_range; do
-    if ((walks == max_walks || SECONDS > deadline)); then
+    if ((walks == max_walks || walks > 0 && SECONDS > deadline)); then
       is_limited=yes
       break
     fi
@@ -48,7 +50,7 @@ flush_stale_connections() {
   warn "flushed $FLUSHED stale connections: up to $((left)) more hang until they time out"
 }
 
-# Lists the connections that may hang in $WORK/hanging, as flow_keys writes them, and connections to the same
+# Lists the connections that may hang in $WORK/hanging, as shorten_flow writes them, and connections to the same
 # destinations that have to stay in $WORK/kept, as conntrack prints them. Fails with ERROR.
 list_hanging() {
   local family dump dumps=() sources='' destinations='' exempt=''
@@ -71,7 +73,9 @@ list_hanging() {
   ((${#dumps[@]} > 0)) || return 0
   dump_flows "${dumps[@]}" | list_flows "${sources%|}" "${destinations%|}" "${exempt%|}" >"$WORK/hanging" ||
     command_error 'conntrack -L' || return
-  if [[ -s $WORK/hanging ]]; then sort -o "$WORK/hanging" "$WORK/hanging"; fi
+  [[ -s $WORK/hanging ]] || return 0
+  keep_nated
+  sort -o "$WORK/hanging" "$WORK/hanging"
 }
 
 # <arguments>...: lists connections with each of these arguments of conntrack.
@@ -94,33 +98,48 @@ ${3:+/^[^=]*=[^ ]* dst=($3)/d}
 }
 / zone/b keep
 /\[UNREPLIED\] [^ ]* dst=($1)/!b keep
-h
-$flow_keys
-/^(.*)\n\1\$/{
-P
+$shorten_flow
+p
 d
-}
-g
 : keep
 w $WORK/kept"
+}
+
+# Moves connections that are NATed, but to an address of a pod, from $WORK/hanging to $WORK/kept.
+keep_nated() {
+  local equal='src=([^ ]*) dst=([^ ]*) .*src=\2 dst=\1( |$)'
+  has_nated || return 0
+  grep -vE "$equal" "$WORK/hanging" >>"$WORK/kept"
+  grep -E "$equal" "$WORK/hanging" >"$WORK/remaining"
+  mv -f -- "$WORK/remaining" "$WORK/hanging"
+}
+
+# Is a connection in $WORK/hanging NATed? If not, the source of each is also the destination of its reply, and the other way
+# round. Printed line by line, only NAT leaves an odd number of equal lines. That is far faster than a pattern.
+has_nated() {
+  REPLY=$(
+    { cut -d = -f 2,6 "$WORK/hanging"; cut -d = -f 3,5 "$WORK/hanging"; } |
+      sed -e 's/ [a-z]*=/\n/' -e 's/ .*//' | uniq -c | grep -c '^ *[0-9]*[13579] '
+  )
+  ((REPLY > 0))
 }
 
 # Sets FILTER for the first connection in $WORK/hanging whose range was not deleted yet. Fails if there is none. Uses the
 # caller's seen and is_limited.
 find_range() {
-  local protocol source destination key
-  while read -r _ protocol source destination key; do
+  local protocol source destination ports
+  while read -r _ protocol source destination ports; do
     if ((++seen > max_lines)); then
       is_limited=yes
       return 1
     fi
-    set_filter "$protocol" "${source#src=}" "${destination#dst=}" "$key" || continue
+    set_filter "$protocol" "${source#src=}" "${destination#dst=}" "$ports" || continue
     [[ -n ${DELETED["${FILTER[*]}"]:-} ]] || return 0
   done <"$WORK/hanging"
   return 1
 }
 
-# <protocol> <source> <destination> <key>: sets FILTER to the largest range around the connection that contains nothing
+# <protocol> <source> <destination> <ports>: sets FILTER to the largest range around the connection that contains nothing
 # that has to stay. Fails if the connection itself has to stay.
 set_filter() {
   local sources='' pattern key source=${2//./\\.}
@@ -143,14 +162,14 @@ set_filter() {
   if [[ $1 == tcp ]]; then FILTER+=(--state SYN_SENT); fi
   if [[ $1 == tcp ]] && ! is_kept "tcp [^=]*=[^ ]* dst=($pattern)"; then
     FILTER+=(${sources:+-s "$sources"} -d "$REPLY")
-  elif ! is_kept "$1 [^=]*=$source dst=($pattern).* dst=$source "; then
+  elif ! is_kept "$1 [^=]*=$source dst=($pattern).* dst=$source( |\$)"; then
     FILTER+=(-s "$2" -q "$2" -d "$REPLY")
   else
     # shellcheck disable=SC2206 # split on purpose
-    key=(${4//=/ })
+    key=(${4//[=,]/ })
     FILTER+=(-s "$2" -q "$2" -d "$3")
     case $4 in
-      sport=*) FILTER+=(--sport "${key[1]}" --dport "${key[3]}") ;;
+      sport=*) FILTER+=(--sport "${key[1]}" --dport "${key[2]}") ;;
       id=*) FILTER+=("--$1-id" "${key[1]}") ;;
     esac
   fi
@@ -184,7 +203,8 @@ delete_range() {
   command_error conntrack
   # Older versions of conntrack stop at a connection that has ended in the meantime. Then the next walk continues.
   if [[ $count -eq 0 || $ERROR == *'been deleted'* ]]; then DELETED["${FILTER[*]}"]=yes; fi
-  sed -nE "$flow_keys
-p" "$WORK/deleted" | sort - "$WORK/hanging" | uniq -u >"$WORK/remaining"
+  # Lines that occur once.
+  sed -E "$shorten_flow" "$WORK/deleted" >"$WORK/shortened"
+  sort "$WORK/shortened" "$WORK/shortened" "$WORK/hanging" | uniq -u >"$WORK/remaining"
   mv -f -- "$WORK/remaining" "$WORK/hanging"
 }
