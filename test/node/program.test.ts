@@ -146,7 +146,7 @@ describeKernel('the backend of a node', everyBackend, () => {
     expect(report.reason).toContain('neither iptables nor nft');
   });
 
-  test('runs our chain before the chains of other programs if it is nft', async () => {
+  test('is nft: our chain runs before the chains of other programs', async () => {
     // The first chain that rewrites the source wins.
     await network.node.run(['nft', '-f', '-'], {
       stdin:

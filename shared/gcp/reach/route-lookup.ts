@@ -63,8 +63,8 @@ export async function lookUpRoutes(
   const imported = offered.filter(({ isImported }) => isImported).map(({ route }) => route);
   const notImported = offered.filter(({ isImported }) => !isImported).map(({ route }) => route);
   const subnetMatches = [...subnets, ...imported.filter(({ isSubnetRoute }) => isSubnetRoute)];
-  // Subnet routes take precedence. If there is a subnet route, other routes need not be read, nor is the permission to
-  // read them needed.
+  // Subnet routes take precedence. If there is a subnet route, there is no need to read other routes, or to
+  // have permission to read them.
   const others =
     subnetMatches.length > 0
       ? []

@@ -248,7 +248,7 @@ check_probes() {
 }
 
 # The text that ruleset_id hashed last, and its hash. The stored rule set and the sent one often differ only in the
-# generation, and then have the same hash.
+# generation, in which case they have the same hash.
 SUMMED='' SUM=''
 
 # <file>: REPLY is the sha256 hash of all lines except the generation.

@@ -10,9 +10,9 @@ readonly max_walks=16 max_lines=1000
 FILTER=()
 declare -A DELETED=() KEPT=() EXEMPTIONS=()
 
-# Turns a line of `conntrack -L` into "RANK PROTOCOL src=ADDRESS dst=ADDRESS sport=PORT,PORT [UNREPLIED] src=...", first as the
-# connection was sent, then as its reply is expected. TCP has the first rank. Pings have an id instead of ports.
-# Groups would make this take ten times as long.
+# Turns a line of `conntrack -L` into "RANK PROTOCOL src=ADDRESS dst=ADDRESS sport=PORT,PORT [UNREPLIED] src=...", first
+# in the original direction, then in the direction of the expected reply. TCP ranks first. Pings have an ID instead of
+# ports. Capture groups throughout would make this ten times slower.
 readonly shorten_flow='s/ packets=[0-9]* bytes=[0-9]*//g
 s/ type=[0-9]* code=[0-9]*//g
 s/ dport=/,/g

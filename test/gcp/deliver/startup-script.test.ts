@@ -45,7 +45,7 @@ describe("an instance's own startup script", () => {
     expect(originalStartupScript(composeStartupScript(none))).toBeUndefined();
   });
 
-  test('gets the block of this version even if an older version of peermasq composed it before', () => {
+  test('gets the current block even if the script was previously composed by an older version of peermasq', () => {
     const current = composeStartupScript('#!/bin/sh\necho theirs\n');
     const older = current.replace('version 1\n', 'version 0\n').replace('start_peermasq ||', 'old_start ||');
     expect(older).not.toBe(current);
@@ -237,8 +237,8 @@ esac`;
   test.each([
     ['missing', undefined],
     ['truncated', '#!/bin/bash\n# peermasq: a stand-in\nmain() {\n  echo'],
-    ['another file', '<html>Not Found</html>'],
-  ])('does not run a node program that is %s, and prints a message', async (_, program) => {
+    ['not a node program', '<html>Not Found</html>'],
+  ])('prints a message instead of starting peermasq if the node program is %s', async (_, program) => {
     setMetadata(cloud, vm, 'peermasq-program', program);
     const { stdout, stderr, status } = await bootWith('echo theirs; exit 4');
     expect({ stdout, status }).toEqual({ stdout: 'theirs\n', status: 4 });
