@@ -150,7 +150,7 @@ function runSteps(steps: readonly HookStep[], states: readonly PacketState[]): P
   return inOrder.reduce((current, [, samePriority]) => inEveryOrder(samePriority, current), [...states]);
 }
 
-/** The maximum number of steps for which every possible order is tried. */
+/** The maximum number of steps for which the walk tries every possible order. */
 const maxOrderedSteps = 6;
 
 /**
