@@ -16,6 +16,10 @@ export const program = nodeProgramFile;
 export const backends = ['iptables-nft', 'iptables-legacy', 'nft'] as const;
 export type Backend = (typeof backends)[number];
 
+/** The backends of tests that run on one of them in `npm test`, and on each in `npm run test:environments`. */
+export const testedBackends: readonly Backend[] =
+  process.env['PEERMASQ_ENVIRONMENTS'] === 'all' ? backends : ['iptables-nft'];
+
 /** Returns why tests of the backend cannot run here, or undefined. */
 export function missing(backend: Backend): string | undefined {
   const command = backend === 'nft' ? 'nft' : `${backend}-restore`;

@@ -1,6 +1,15 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { describeKernel } from '../lab/kernel';
-import { backendVpc, clear, missing, type Network, openNetwork, ruleset, sh } from './network';
+import {
+  backendVpc,
+  clear,
+  missing,
+  type Network,
+  openNetwork,
+  ruleset,
+  sh,
+  testedBackends,
+} from './network';
 
 /**
  * Returns the rules of Calico's Felix, which inserts its jump at the top, and again whenever another rule is at the
@@ -17,7 +26,7 @@ ${rules.join('\n')}
 COMMIT
 `;
 
-describe.each(['iptables-nft', 'iptables-legacy'] as const)(
+describe.each(testedBackends.filter((name) => name !== 'nft'))(
   'in %s tables shared with other programs,',
   (backend) => {
     describeKernel('in the kernel,', missing(backend), () => {

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeKernel } from '../lab/kernel';
-import { backends, clear, missing, type Network, openNetwork, ruleset, sh } from './network';
+import { backends, clear, missing, type Network, openNetwork, ruleset, sh, testedBackends } from './network';
 import { watchedNode } from './watched-node';
 
 const lines = (...destinations: readonly string[]) => [
@@ -28,7 +28,7 @@ const rulesInMangle = (version: 4 | 6) => `*mangle
 COMMIT
 `;
 
-describe.each(backends)('steering on %s', (backend) => {
+describe.each(testedBackends)('steering on %s', (backend) => {
   describeKernel('in the kernel', missing(backend) ?? missing('nft'), () => {
     let network: Network;
     const iptables = backend === 'nft' ? 'iptables-nft' : backend;
