@@ -25,7 +25,7 @@ export const statusLabel = 'peermasq-status';
 export const clusterLabel = 'goog-k8s-cluster-name';
 export const clusterMetadataKey = 'cluster-name';
 
-/** In other clusters, a label key or a network tag consists of this prefix and the cluster name. */
+/** Nodes of other clusters have a label key or network tag made up of this prefix and the cluster name. */
 export const clusterKeyPrefix = 'kubernetes-io-cluster-';
 
 /** kOps sets one of these labels on control-plane nodes. The control-plane nodes of GKE are not visible. */

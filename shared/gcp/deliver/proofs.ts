@@ -133,7 +133,8 @@ const reportedId = ({ offered, id }: Report): string | null => offered ?? id;
 const describeReport = (report: Report): string =>
   `its last report is about ${reportedId(report) ?? 'no rule set'}: ${report.reason ?? report.result}`;
 
-const watcherStopped = (lastReport: string) => `Its watcher no longer follows its metadata (${lastReport}).`;
+const watcherStopped = (lastReport: string) =>
+  `The watcher on the node no longer watches the node's metadata (${lastReport}).`;
 
 const neverWatched =
   'The node was started before its rule set was assigned, and no watcher runs on it. The node applies the rule set when it next boots.';

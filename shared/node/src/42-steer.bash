@@ -15,9 +15,9 @@ readonly cni_mark=0x80/0x80 primary_note='by the primary interface'
 # The families whose ip rule change_steer_rules has added or removed.
 CHANGED_RULES=''
 
-# Is the mark set in our nft table? That does not depend on which backend masquerades. In table mangle of iptables, a
-# rule of another program can accept packets before our rule marks them, as Calico's rules do. In nft, these packets
-# still reach our chain.
+# Is the mark set in our nft table? That does not depend on which backend masquerades. In the mangle table
+# of iptables, another program's rule (Calico's, for example) can accept packets before our rule marks them. In nft,
+# these packets still reach our chain.
 steers_with_nft() { list_nft_tables; }
 
 # <family>: does our ip rule exist?

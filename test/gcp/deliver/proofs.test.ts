@@ -122,7 +122,7 @@ describe('a missing watcher', () => {
         result: 'no-watcher',
         restart,
         reason: expect.stringMatching(
-          /^Its watcher no longer follows its metadata \(its last report is about /,
+          /^The watcher on the node no longer watches the node's metadata \(its last report is about /,
         ),
       });
     },

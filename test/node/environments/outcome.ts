@@ -17,10 +17,7 @@ export interface Outcome {
   readonly after: Traffic;
   /** Changes that `apply` made to the state of other programs. */
   readonly changed: readonly string[];
-  /**
-   * Those of our rules that translated packets to sequential ports, although the network plugin's rule randomises
-   * ports.
-   */
+  /** Our rules that assigned source ports sequentially even though the network plugin's rule randomises them. */
   readonly weakened: readonly string[];
   /** The traffic to the peer after the network's agents were restarted, and before anything was repaired. */
   readonly restarted: Traffic;

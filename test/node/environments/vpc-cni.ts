@@ -16,7 +16,7 @@ export interface VpcCniSettings {
    */
   readonly prefixDelegation?: true;
   /**
-   * Set for a version that sets the mark of connections with nft. By default, the mark is set in table nat of iptables.
+   * Set for a version that sets the mark of connections with nft. By default, the mark is set in iptables' nat table.
    */
   readonly connmark?: 'nftables';
   /** The mode of security groups for pods. */

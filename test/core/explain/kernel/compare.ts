@@ -57,7 +57,7 @@ async function compareIn(lab: ExplainLab, { cases, seed, only }: CompareOptions)
   return { ...tally, counts };
 }
 
-/** Prints the output of the programs that the node uses, each after a line that names the program. */
+/** Prints the output of each dump command for the node's backend, after a line that names the command. */
 export async function printDump(
   lab: ExplainLab,
   { family, kind }: Pick<RuleSetText, 'family' | 'kind'>,
