@@ -5,8 +5,11 @@
 
 # The rules that find_rules_after found. A rule that iptables cannot print is stored as "nft CHAIN RULE".
 REACHED=()
-# If packets can reach more chains than this from a hook, the whole table is read with one process.
+# If packets can reach more chains than this from a hook, the whole table is read with one process, so that the number of
+# processes does not depend on the rules of other programs.
 readonly max_chains=12
+# What iptables-nft-save prints about a table that it cannot print, or cannot print completely.
+readonly incompatible_table='^# Table .*incompatible'
 
 # <program>: is the program installed?
 has() {
@@ -74,7 +77,7 @@ iptables_save() {
     if ! lacks_table "$@"; then
       iptables_command "$1" "$2" -save || return
       "$REPLY" -c -t "$3" >"$file" 2>"$WORK/errors" || return
-      [[ $1 == iptables-nft ]] && grep -q '^# Table .*incompatible' "$file" && return 1
+      [[ $1 == iptables-nft ]] && grep -q "$incompatible_table" "$file" && return 1
     fi
     TABLE_TEXTS[$*]=$file
   fi
@@ -127,35 +130,34 @@ iptables_legacy_chain() {
 # <backend> <family> <table> <chain>: saves a chain that iptables cannot print, in the form that nft prints with
 # handles. Fails with ERROR if the chain cannot be read, and without ERROR if there is no such chain.
 nft_save_chain() {
-  local text='no such chain'
+  local note=''
   ERROR=''
   [[ $1 == iptables-nft ]] || return
   if has nft; then
     nft_family "$2"
     nft -y -a list chain "$REPLY" "$3" "$4" >"$WORK/chain" 2>"$WORK/errors" && return
-    text=$(<"$WORK/errors")
-  elif ! iptables_save "$1" "$2" "$3"; then
-    text='unknown'
+    [[ $(<"$WORK/errors") == *'No such file or directory'* ]] && return 1
+  else
+    # iptables can print the whole table, so it would also have printed the chain.
+    iptables_save "$1" "$2" "$3" && return 1
   fi
-  [[ $text == 'no such chain' || $text == *'No such file or directory'* ]] && return 1
-  text=''
-  if [[ $2 == 6 ]]; then text=' (IPv6)'; fi
-  error "chain $4 of table $3$text cannot be read"
+  if [[ $2 == 6 ]]; then note=' (IPv6)'; fi
+  error "chain $4 of table $3$note cannot be read"
 }
 
 # <backend> <family> <table> <hook> [<prefix>]: sets REACHED to the rules that packets can reach from this hook
 # without passing our chain. With a prefix, only chains whose names start with it are followed. Fails if some rules
 # cannot be read.
 find_rules_after() {
-  local line chain prefix=${5:-} known=' PEERMASQ ' queue=("$4")
+  local line chain prefix=${5:-} known=' PEERMASQ ' queue=("$4") count=0
   REACHED=()
   lacks_table "$@" && return
   while ((${#queue[@]} > 0)); do
     chain=${queue[0]} queue=("${queue[@]:1}")
     [[ $known == *" $chain "* ]] && continue
-    known+="$chain "
+    known+="$chain " count=$((count + 1))
     add_rules_of_chain "$1" "$2" "$3" "$chain" || return
-    ((${#queue[@]} <= max_chains)) || break
+    ((count + ${#queue[@]} <= max_chains)) || break
   done
   ((${#queue[@]} > 0)) || return 0
   REACHED=()

@@ -1,7 +1,7 @@
 # --- iptables ---
 
-# Our chain in the selected table, and the jump that leads to it. Set by select_table.
-OWN='' JUMP=''
+# Our chain in the selected table, the jump that leads to it, and the hook that has the jump. Set by select_table.
+OWN='' JUMP='' HOOK=''
 # The results of iptables_read: our rules with counters, the same rules as text without counters, and our jumps. A jump
 # is stored as a rule or, if iptables cannot print it, as its nft handle.
 SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_REACHED=''
@@ -15,9 +15,9 @@ readonly xtables_lock=${XTABLES_LOCKFILE:-/run/xtables.lock}
 # <table>: selects nat, or mangle for steering on nodes without nft.
 select_table() {
   case $1 in
-    nat) OWN=PEERMASQ JUMP='-A POSTROUTING -m comment --comment peermasq -j PEERMASQ' ;;
+    nat) OWN=PEERMASQ HOOK=POSTROUTING JUMP='-A POSTROUTING -m comment --comment peermasq -j PEERMASQ' ;;
     mangle)
-      OWN=PEERMASQ-STEER
+      OWN=PEERMASQ-STEER HOOK=PREROUTING
       # Replies keep their path, and so do connections whose first packet was not masqueraded.
       JUMP='-A PREROUTING -m conntrack --ctstate NEW,SNAT --ctdir ORIGINAL -m comment --comment peermasq -j PEERMASQ-STEER'
       ;;
@@ -26,16 +26,14 @@ select_table() {
 
 # <backend> <family> <table>: reads our jumps in the table and, if there are any, our chain. Fails with ERROR.
 iptables_read() {
-  local line hook
   SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_REACHED='' PRECEDING=''
   select_table "$3"
   # If the commands of this backend are not installed, the table cannot contain our rules.
   iptables_command "$1" "$2" '' || return 0
   lacks_table "$@" && return
-  hook=${JUMP#-A } hook=${hook%% *}
-  if iptables_save_chain "$@" "$hook"; then
+  if iptables_save_chain "$@" "$HOOK"; then
     iptables_find_jumps "$@"
-  elif nft_save_chain "$@" "$hook"; then
+  elif nft_save_chain "$@" "$HOOK"; then
     nft_find_jumps "$@"
   else
     is_absent "$2" "$3"
@@ -95,13 +93,12 @@ iptables_find_jumps() {
 # <backend> <family> <table> <rule>: can this rule, which is before our jump, keep pods' packets from being masqueraded? Adds
 # to the caller's `chains`.
 stops_pods() {
-  local hook=${JUMP#-A }
   may_match_pods "$4" || return
   [[ $4 =~ .*\ -([jg])\ ([^ ]+) ]] || return
   case ${BASH_REMATCH[1]}:${BASH_REMATCH[2]} in
     g:*) return 0 ;;
     # In the chain of the hook, RETURN skips our jump. In other chains, the packet only returns to the calling chain.
-    j:RETURN) [[ $4 == "-A ${hook%% *} "* ]] ;;
+    j:RETURN) [[ $4 == "-A $HOOK "* ]] ;;
     j:MASQUERADE | j:MARK | j:CONNMARK | j:LOG | j:NFLOG | j:SET | j:TCPMSS | j:TRACE) return 1 ;;
     *) chain_stops_pods "${@:1:3}" "${BASH_REMATCH[2]}" ;;
   esac
@@ -308,11 +305,10 @@ print_jump_deletions() {
 
 # <family> <table>: deletes the jumps that only nft can show. Fails with ERROR and code 3.
 nft_delete_jumps() {
-  local jump hook commands=''
-  hook=${JUMP#-A } hook=${hook%% *}
+  local jump commands=''
   nft_family "$1"
   for jump in ${JUMPS[@]+"${JUMPS[@]}"}; do
-    if [[ $jump == 'handle '* ]]; then commands+="delete rule $REPLY $2 $hook $jump; "; fi
+    if [[ $jump == 'handle '* ]]; then commands+="delete rule $REPLY $2 $HOOK $jump; "; fi
   done
   [[ -n $commands ]] || return 0
   run nft "$commands" && return
@@ -335,7 +331,6 @@ iptables_replace() {
 
 # <family> <table> <rules>: makes one attempt of iptables_replace. Fails with ERROR and code 3 or 4.
 iptables_try_replace() {
-  local hook
   if ! iptables_read "$BACKEND" "$1" "$2"; then
     # Some versions cannot read a table that does not exist. This transaction creates the table, or fails if the table
     # already has our chain.
@@ -347,8 +342,7 @@ iptables_try_replace() {
     printf '*%s\n:%s - [0:0]\n%s' "$2" "$OWN" "$3"
     if [[ ${#JUMPS[@]} -ne 1 || -z $JUMP_IS_REACHED ]]; then
       print_jump_deletions
-      hook=${JUMP#-A } hook=${hook%% *}
-      printf -- '-I %s 1%s\n' "$hook" "${JUMP#-A "$hook"}"
+      printf -- '-I %s 1%s\n' "$HOOK" "${JUMP#"-A $HOOK"}"
     fi
     printf 'COMMIT\n'
   } >"$WORK/transaction"
@@ -394,9 +388,8 @@ iptables_delete() {
 
 # <backend> <family> <table>: REPLY is a rule that refers to our chain and is not one of our jumps. Fails if there is none.
 iptables_find_reference() {
-  local hook=${JUMP#-A }
   if iptables_save "$@"; then
-    REPLY=$(grep -E -- " -[jg] $OWN\$" "$REPLY" | grep -m 1 -vF -- "-A ${hook%% *} ")
+    REPLY=$(grep -E -- " -[jg] $OWN\$" "$REPLY" | grep -m 1 -vF -- "-A $HOOK ")
     REPLY=${REPLY#*\] }
   else
     nft_family "$2"

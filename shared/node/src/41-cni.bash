@@ -14,8 +14,7 @@ find_cni_masquerading() {
   local i own address='' left=0
   CNI_RULES=()
   [[ $BACKEND == iptables-* ]] || return
-  read_cni_rules "$1"
-  has_cni_rule '-A POSTROUTING -j AWS-SNAT-CHAIN-0' || return
+  read_cni_rules "$1" || return
   ((${COUNT[masquerade $1]} <= max_cni_destinations)) || return
   for ((i = 0; i < ${#KINDS[@]}; i++)); do
     [[ ${KINDS[i]} == masquerade && ${FAMILIES[i]} == "$1" ]] || continue
@@ -30,7 +29,7 @@ find_cni_masquerading() {
   LEFT[$1]=$address
 }
 
-# <family>
+# <family>: sets CNI_RULES, and RANDOM_FULLY. Fails if the rules cannot be read, or if the CNI masquerades nothing.
 read_cni_rules() {
   local rule
   find_rules_after "$BACKEND" "$1" nat POSTROUTING || return
@@ -42,6 +41,7 @@ read_cni_rules() {
   # This hook also leads to the chains of kube-proxy. Some nodes have thousands of them, so only AWS's chains are read.
   find_rules_after "$BACKEND" "$1" nat PREROUTING AWS- || return
   for rule in ${REACHED[@]+"${REACHED[@]}"}; do add_cni_rule "$rule"; done
+  return 0
 }
 
 # <rule>: adds the rule to CNI_RULES, without comments, if it belongs to the VPC CNI.

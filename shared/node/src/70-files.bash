@@ -48,9 +48,8 @@ read_stored() {
   fi
 }
 
-# Creates the folder. Exits if that fails, or if check_folder refuses it.
+# Creates the folder, which check_folder has accepted. Exits if that fails.
 make_folder() {
-  check_folder
   if ! { { [[ -d $DIR ]] || mkdir -p -- "$DIR"; } && : >>"$DIR/lock"; } 2>/dev/null; then
     fail "cannot write to $DIR; set PEERMASQ_DIR to a writable folder"
   fi

@@ -19,7 +19,8 @@ prepare() {
   for tool in $required_tools; do
     has "$tool" || fail "$tool is not installed; install its package (flock: util-linux; most others: coreutils)"
   done
-  "${1:-check_folder}"
+  check_folder
+  if (($# > 0)); then "$1"; fi
   make_work
   if [[ -f $0 ]]; then
     { read -r _; read -r line; } <"$0"
@@ -272,5 +273,5 @@ stop_watch() {
   [[ $pid =~ ^[1-9][0-9]*$ ]] || return 1
   kill -TERM "$pid"
   # Waits for the lock, which watch releases only after it has removed its temporary files.
-  take_lock 8 "$WAIT"
+  take_lock 8 "$WAIT" || warn "watch (process $pid) is still stopping"
 }

@@ -65,7 +65,7 @@ print_tables() {
 has_native_tables() {
   is_installed iptables-nft || return 0
   nft list tables 2>/dev/null | grep -qvE '^table ip6? (raw|mangle|nat|filter|security)$' && return
-  grep -qE '^# Table .* (is incompatible|contains incompatible)' "$WORK/snapshot"
+  grep -q "$incompatible_table" "$WORK/snapshot"
 }
 
 # <title> [<command>]: prints the title, then the output of the command (by default, the title is the command). A
