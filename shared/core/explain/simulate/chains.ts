@@ -14,7 +14,7 @@ import {
   type Translation,
 } from './packet-state';
 import { masqueradeSources } from './routing';
-import type { Evaluation, Verdict } from './trace';
+import type { DropPoint, Evaluation, Verdict } from './trace';
 
 /** The states that the packet may be in when it leaves a chain. */
 export interface ChainResult {
@@ -28,6 +28,7 @@ export interface ChainResult {
 /** A rule that the packet has reached. */
 interface RuleVisit {
   readonly baseChain: BaseChain;
+  readonly chain: Chain;
   readonly rule: Rule;
   readonly context: MatchContext;
   readonly result: ChainResult;
@@ -57,12 +58,23 @@ export class ChainRunner {
     const result = this.runChain(baseChain, chain, state);
     if (policy === 'accept')
       return { ...result, accepted: new PacketStates([...result.accepted.list, ...result.returned.list]) };
-    if (result.returned.list.length > 0) this.drop(`policy of ${chain.name} in table ${table.name}`);
+    for (const returned of result.returned.list)
+      this.drop(`policy of ${chain.name} in table ${table.name}`, {
+        baseChain,
+        chain,
+        rule: undefined,
+        state: returned,
+      });
     return result;
   }
 
-  drop(by: string): void {
-    this.verdicts.push({ kind: 'dropped', by });
+  /** @param at undefined if a route drops the packet */
+  drop(by: string, at: DropPoint | undefined): void {
+    this.verdicts.push({ kind: 'dropped', by, at });
+  }
+
+  private dropByRule({ baseChain, chain, rule }: RuleVisit, state: PacketState): void {
+    this.drop(rule.text, { baseChain, chain, rule, state });
   }
 
   private runChain(baseChain: BaseChain, chain: Chain, state: PacketState): ChainResult {
@@ -89,7 +101,8 @@ export class ChainRunner {
         const matched = evaluateMatches(rule.matches, state, context);
         this.recordEvaluation({ baseChain, chain, rule, matched, state, context });
         if (matched !== true) next.add(state);
-        if (matched !== false) next.addAll(this.applyTargets({ baseChain, rule, context, result }, state));
+        if (matched !== false)
+          next.addAll(this.applyTargets({ baseChain, chain, rule, context, result }, state));
       }
       current = next.list;
       if (current.length === 0) break;
@@ -129,7 +142,7 @@ export class ChainRunner {
         result.returned.add(state);
         return [];
       case 'drop':
-        this.drop(rule.text);
+        this.dropByRule(visit, state);
         return [];
       case 'jump':
       case 'goto':
@@ -153,7 +166,7 @@ export class ChainRunner {
         return [];
       case 'rewrite':
         // The receiver may drop the packet, because the new destination or the checksum may be wrong.
-        this.drop(rule.text);
+        this.dropByRule(visit, state);
         return applyRewrite(state, this.translationBy(rule, []));
       case 'unknown':
         return this.applyUnknown(visit, state);
@@ -191,7 +204,8 @@ export class ChainRunner {
    * Applies an unknown target: the packet may continue, be accepted or be dropped. In table nat its addresses may
    * also change to any value.
    */
-  private applyUnknown({ baseChain, rule, result }: RuleVisit, state: PacketState): PacketState[] {
+  private applyUnknown(visit: RuleVisit, state: PacketState): PacketState[] {
+    const { baseChain, rule, result } = visit;
     const changed = forgetMarks(state);
     if (baseChain.isNat) {
       result.translated.add(
@@ -201,7 +215,7 @@ export class ChainRunner {
       );
     }
     result.accepted.add(changed);
-    this.drop(rule.text);
+    this.dropByRule(visit, state);
     return [changed];
   }
 }

@@ -12,9 +12,25 @@ export type Verdict =
       readonly destinationPort: number | undefined;
     }
   | { readonly kind: 'local' }
-  | { readonly kind: 'dropped'; readonly by: string };
+  | {
+      readonly kind: 'dropped';
+      readonly by: string;
+      /** Undefined if a route drops the packet. */
+      readonly at: DropPoint | undefined;
+    };
+
+/** The rule or the chain policy that drops a packet. */
+export interface DropPoint {
+  readonly baseChain: BaseChain;
+  readonly chain: Chain;
+  /** Undefined for the policy of the base chain. */
+  readonly rule: Rule | undefined;
+  /** The packet as it is when it is dropped. */
+  readonly state: PacketState;
+}
 
 export type EgressVerdict = Extract<Verdict, { kind: 'egress' }>;
+export type DroppedVerdict = Extract<Verdict, { kind: 'dropped' }>;
 
 /** The evaluation of a rule that the packet reached. */
 export interface Evaluation {

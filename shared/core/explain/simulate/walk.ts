@@ -72,7 +72,7 @@ class Walker {
     if (isRoutedByPolicy(this.snapshot, { source, destination, mark })) return unknownRoute();
     const route = findRoute(this.snapshot, this.family, destination);
     if (route && rejectingRouteTypes.has(route.type)) {
-      this.chains.drop(`route of type ${route.type}`);
+      this.chains.drop(`route of type ${route.type}`, undefined);
       return [];
     }
     const nextHops = (route?.nextHops ?? []).filter(
