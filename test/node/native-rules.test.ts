@@ -98,6 +98,14 @@ describeKernel('with a native nft rule', missing('iptables-nft') ?? missing('nft
     expect(await network.peermasq(['repair'])).toMatchObject({ result: 'unchanged', proven: true });
   });
 
+  test('in several tables of its own, each table is read', async () => {
+    const chain = 'chain c { type filter hook forward priority 10; counter; };';
+    await nft(`table ip one { ${chain} }`, `table inet two { ${chain} }`, `table ip three { ${chain} }`);
+    expect(await network.apply(backendVpc())).toMatchObject({ result: 'applied', proven: true });
+    await nft('add rule ip one c notrack');
+    expect(await network.peermasq(['repair'])).toMatchObject({ result: 'unchanged', proven: false });
+  });
+
   test('that selects random ports, our rules also select random ports, and status names its chain', async () => {
     await nft(nativeRules['in a chain that POSTROUTING jumps to']);
     await nft('add rule ip nat ts-postrouting masquerade fully-random');

@@ -106,7 +106,7 @@ read_native_tables() {
 
 # <family>: does the work of read_native_tables when the tables have not been read yet.
 list_native_tables() {
-  local family name list='' own
+  local family name own
   nft_family "$1"
   own=$REPLY
   : >"$WORK/native"
@@ -121,8 +121,7 @@ list_native_tables() {
         if [[ $family != inet ]] && is_installed iptables-nft; then continue; fi
         ;;
     esac
-    list+="list table $family $name; "
+    # One process for each table: of several tables in one command, nft 1.0 finds only the last.
+    nft -y -t list table "$family" "$name" >>"$WORK/native" 2>/dev/null || return
   done <<<"$NFT_TABLES"
-  [[ -n $list ]] || return 0
-  nft -y -t "$list" >"$WORK/native" 2>/dev/null
 }
