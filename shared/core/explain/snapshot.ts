@@ -86,4 +86,6 @@ export interface Snapshot {
   readonly addresses: readonly InterfaceAddress[];
   readonly routes: readonly KernelRoute[];
   readonly routingRules: readonly RoutingRule[];
+  /** What was assumed about the input, and which lines were passed over. */
+  readonly warnings: readonly string[];
 }

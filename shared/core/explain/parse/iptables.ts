@@ -3,8 +3,10 @@ import {
   unknownMatch,
   type Backend,
   type BaseChain,
+  type Chain,
   type Family,
   type Hook,
+  type Rule,
   type RuleMatch,
   type RuleTarget,
   type Table,
@@ -29,11 +31,17 @@ export function priorityOf(table: string, hook: Hook): number {
 
 const counters = /^\[\d+:\d+\] */;
 
-/** Parses one table in the output of iptables-save, from the line after `*table` up to the line before `COMMIT`. */
+/**
+ * Parses one table in the output of iptables-save, from the line after `*table` up to the line before `COMMIT`, or the
+ * output of `iptables -S`. Lines may be missing: a chain that is only called gets a rule that stands for its rules.
+ */
 export class TableParser {
   readonly table: Table;
   readonly changingSets = new Set<string>();
   private readonly policies = new Map<string, 'accept' | 'drop'>();
+  private readonly rules: PendingRule[] = [];
+  /** Rules that stand for what the dump does not show, by chain. */
+  private readonly placeholders = new Map<string, Rule>();
 
   constructor(
     private readonly name: string,
@@ -43,27 +51,22 @@ export class TableParser {
     this.table = { backend, name, families, chains: new Map() };
   }
 
-  /** @param text `:CHAIN POLICY [0:0]`, or `-A CHAIN …` with optional packet counters before it */
+  /** @param text `:CHAIN POLICY [0:0]`, `-P CHAIN POLICY`, `-N CHAIN`, or `-A CHAIN …` with optional counters */
   line(text: string, lineNumber: number): void {
-    if (text.startsWith(':')) {
-      this.declareChain(text, lineNumber);
-      return;
+    if (text.startsWith('#')) return;
+    if (/^(?::|-P |-N )/.test(text)) this.declareChain(text, lineNumber);
+    else this.rules.push({ ...this.parseRule(text, lineNumber), lineNumber });
+  }
+
+  /** Resolves the targets of the rules, because a chain may be declared after a rule that jumps to it. */
+  finish(): void {
+    for (const { chain } of this.rules) this.chainOf(chain);
+    for (const { chain, text, matches, target, lineNumber } of this.rules) {
+      const { rules } = this.chainOf(chain);
+      const targets = this.parseTargets(target) ?? this.failTarget(text, lineNumber);
+      rules.push({ number: rules.length + 1, text, matches, targets });
     }
-    const ruleText = text.replace(counters, '');
-    const [option, name = '', ...tokens] = tokenize(ruleText, lineNumber);
-    const fail = (expected: string): never => {
-      throw new DumpError({ line: lineNumber, found: text, expected });
-    };
-    if (option !== '-A') fail(`":CHAIN", "-A CHAIN" or "COMMIT" in table ${this.name}`);
-    const chain =
-      this.table.chains.get(name) ??
-      fail(`a chain that an earlier ":CHAIN" line declares, in table ${this.name}`);
-    const { matches, target } = parseRuleTokens(tokens);
-    const targets =
-      this.parseTargets(target) ??
-      fail(`a target or a declared chain after ${target[0] ?? '-j'}, in table ${this.name}`);
-    if (tokens.includes('SET')) for (const token of tokens) this.changingSets.add(token);
-    chain.rules.push({ number: chain.rules.length + 1, text: ruleText, matches, targets });
+    for (const [chain, rule] of this.placeholders) this.chainOf(chain).rules.push(rule);
   }
 
   baseChains(): BaseChain[] {
@@ -76,15 +79,60 @@ export class TableParser {
     });
   }
 
+  private parseRule(text: string, lineNumber: number): Omit<PendingRule, 'lineNumber'> {
+    const ruleText = text.replace(counters, '');
+    const [option, chain, ...tokens] = tokenize(ruleText, lineNumber);
+    if (option !== '-A' || chain === undefined)
+      throw new DumpError({
+        line: lineNumber,
+        found: text,
+        expected: `":CHAIN", "-A CHAIN" or "COMMIT" in table ${this.name}`,
+      });
+    if (tokens.includes('SET')) for (const token of tokens) this.changingSets.add(token);
+    return { chain, text: ruleText, ...parseRuleTokens(tokens) };
+  }
+
   private parseTargets([option, name, ...options]: readonly string[]): RuleTarget[] | undefined {
     if (name === undefined) return [];
-    const isGoto = option === '-g';
-    if (this.table.chains.has(name)) return [{ kind: isGoto ? 'goto' : 'jump', chain: name }];
-    return isGoto ? undefined : parseTarget(name, options);
+    const kind = option === '-g' ? 'goto' : 'jump';
+    if (this.table.chains.has(name)) return [{ kind, chain: name }];
+    const target = kind === 'goto' ? undefined : parseTarget(name, options);
+    if (target || options.length > 0) return target;
+    this.addPlaceholder(name, `chain ${name}`);
+    return [{ kind, chain: name }];
+  }
+
+  private failTarget(text: string, lineNumber: number): never {
+    throw new DumpError({ line: lineNumber, found: text, expected: 'a target after -j' });
+  }
+
+  /** Returns the chain, and adds it if the lines that declare it are missing. */
+  private chainOf(name: string): Chain {
+    const known = this.table.chains.get(name);
+    if (known) return known;
+    const chain: Chain = { name, rules: [] };
+    this.table.chains.set(name, chain);
+    if (Object.hasOwn(hooks, name) && !this.policies.has(name)) {
+      this.policies.set(name, 'accept');
+      if (this.name !== 'nat') this.addPlaceholder(name, `policy of chain ${name}`);
+    }
+    return chain;
+  }
+
+  private addPlaceholder(chain: string, what: string): void {
+    if (this.placeholders.has(chain)) return;
+    this.placeholders.set(chain, {
+      number: 0,
+      text: `(${what})`,
+      matches: [unknownMatch(what, 'not in the dump')],
+      targets: [{ kind: 'unknown' }],
+    });
+    this.chainOf(chain);
   }
 
   private declareChain(text: string, lineNumber: number): void {
-    const [, name, policy] = /^:(\S+) (ACCEPT|DROP|-)(?: \[\d+:\d+\])?\s*$/.exec(text) ?? [];
+    const [, name, policy = '-'] =
+      /^(?::|-P |-N )(\S+)(?: (ACCEPT|DROP|-)(?: \[\d+:\d+\]| -c \d+ \d+)?)?\s*$/.exec(text) ?? [];
     if (name === undefined)
       throw new DumpError({
         line: lineNumber,
@@ -94,6 +142,15 @@ export class TableParser {
     this.table.chains.set(name, { name, rules: [] });
     if (policy !== '-') this.policies.set(name, policy === 'DROP' ? 'drop' : 'accept');
   }
+}
+
+interface PendingRule {
+  readonly chain: string;
+  readonly text: string;
+  readonly matches: readonly RuleMatch[];
+  /** The tokens starting with `-j` or `-g`. */
+  readonly target: readonly string[];
+  readonly lineNumber: number;
 }
 
 /**

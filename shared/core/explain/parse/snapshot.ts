@@ -1,70 +1,40 @@
 import { tryParse } from '../../util/functional';
-import {
-  calledChain,
-  DumpError,
-  iptablesCommand,
-  type Backend,
-  type BaseChain,
-  type Chain,
-  type Family,
-  type Table,
-} from '../model';
+import { DumpError, iptablesCommand, type Backend, type BaseChain, type Family } from '../model';
 import type { InterfaceAddress, KernelRoute, RoutingRule, Snapshot } from '../snapshot';
-import {
-  isRouteLine,
-  isRoutingRuleLine,
-  parseInterfaceAddress,
-  parseNextHop,
-  parseRoute,
-  parseRoutingRule,
-} from './ip';
+import { splitBlocks, type Block } from './blocks';
+import { checkCallDepth } from './call-depth';
+import { tableOption, type Command } from './command';
+import { splitLines, type Line } from './input';
+import { parseInterfaceAddress, parseNextHop, parseRoute, parseRoutingRule } from './ip';
 import { SetParser } from './ipset';
 import { TableParser } from './iptables';
 import { parseNftRuleset } from './nft/ruleset';
 import type { JsonValue } from './nft/values';
 import { parseUnreadableNotice, TableCoverage } from './table-coverage';
-
-const maxDumpLength = 64 * 1024 * 1024;
-const maxLineLength = 64 * 1024;
+import { guessTable } from './table-guess';
+import { splitSections, type Section } from './transcript';
 
 /**
- * Parses the concatenated output of a node's programs, in any order: `iptables-save` of either backend and family,
- * `ipset save`, `ip -o addr`, `ip route`, `ip rule` and `nft -j list ruleset`. A line `# peermasq: COMMAND` before
- * each output names the program. Without that line, the header of the output identifies the program; without a header,
- * iptables-nft is assumed.
+ * Parses the output of a node's programs, in any order and with whatever surrounds it in a ticket or a terminal. The
+ * text is split into sections (the output of one command line), and those into blocks (the lines of one form). A
+ * section's command names the program. Without one, the header of the output names it; without a header, iptables-nft
+ * is assumed.
  * @throws DumpError and no other error
  */
 export function parseSnapshot(text: string): Snapshot {
-  if (text.length > maxDumpLength) {
-    const found = `${text.length} characters`;
-    throw new DumpError({ line: 1, found, expected: `at most ${maxDumpLength} characters` });
-  }
-  const parser = new SnapshotParser();
-  // PowerShell starts files with a byte order mark.
-  const lines = text.replace(/^\ufeff/, '').split('\n');
-  for (const [index, line] of lines.entries()) parser.line({ text: line.trimEnd(), number: index + 1 });
-  return parser.finish(lines.length);
+  const lines = splitLines(text);
+  const builder = new SnapshotBuilder();
+  for (const section of splitSections(lines)) builder.addSection(section);
+  return builder.finish(lines);
 }
 
 /** The program that printed the following lines. */
-interface Section {
+interface Program {
   readonly backend: Backend;
   readonly family: Family | undefined;
 }
 
-interface Line {
-  readonly text: string;
-  readonly number: number;
-}
-
-/** An open table after its `*nat` line, or open JSON after its first line. */
-interface OpenBlock {
-  readonly kind: 'table' | 'json';
-  readonly head: Line;
-  readonly lines: Line[];
-}
-
-class SnapshotParser {
+class SnapshotBuilder {
   private readonly coverage = new TableCoverage();
   /** Undefined if the dump contains no output of nft yet. */
   private native: BaseChain[] | undefined;
@@ -74,30 +44,22 @@ class SnapshotParser {
   private readonly addresses: InterfaceAddress[] = [];
   private readonly routes: KernelRoute[] = [];
   private readonly routingRules: RoutingRule[] = [];
-  private section: Section = { backend: 'iptables-nft', family: undefined };
+  private readonly warnings: string[] = [];
+  private readonly unrecognized: Line[] = [];
+  private program: Program = { backend: 'iptables-nft', family: undefined };
   /** Whether the dump contains `# peermasq:` lines, which are more reliable than headers. */
   private hasMarkers = false;
-  private openBlock: OpenBlock | undefined;
 
-  line(line: Line): void {
-    const { text, number } = line;
-    if (text.startsWith('#')) this.comment(line);
-    else if (this.openBlock?.kind === 'json') this.jsonLine(this.openBlock, line);
-    else if (text.length > maxLineLength && !text.startsWith('{')) {
-      const expected = `at most ${maxLineLength} characters in a line`;
-      throw new DumpError({ line: number, found: text, expected });
-    } else if (this.openBlock) this.tableLine(this.openBlock, line);
-    else if (text.trim() !== '') this.topLevelLine(line);
+  addSection({ commands, lines }: Section): void {
+    for (const command of commands) this.startCommand(command);
+    for (const block of splitBlocks(lines)) this.addBlock(block, commands);
   }
 
-  finish(lastLine: number): Snapshot {
-    this.finishJson();
-    if (this.openBlock) throw unfinishedTable(this.openBlock, { text: 'the end', number: lastLine });
+  finish(lines: readonly Line[]): Snapshot {
     this.flushNotices();
-    if (this.backends.size === 0) {
-      const expected = 'output of iptables-save or nft -j list ruleset';
-      throw new DumpError({ line: lastLine, found: 'no rules', expected });
-    }
+    if (this.backends.size === 0) this.rejectInput(lines);
+    for (const { number, text } of this.unrecognized.slice(0, maxWarnedLines))
+      this.warnings.push(`Line ${number} was passed over: ${text.trim()}`);
     return {
       baseChains: this.coverage.allBaseChains(this.native),
       backends: this.backends,
@@ -106,170 +68,178 @@ class SnapshotParser {
       addresses: this.addresses,
       routes: this.routes,
       routingRules: this.routingRules,
+      warnings: this.warnings,
     };
   }
 
-  private comment(line: Line): void {
-    this.finishJson();
-    const { text } = line;
-    const [, marker] = /^# peermasq: (.*)$/.exec(text) ?? [];
-    const [, header, nftSuffix] =
-      /^# Generated by (ip6?tables)\S*-save v\S+( \(nf_tables\))?/.exec(text) ?? [];
-    const notice = parseUnreadableNotice(text);
-    if (marker !== undefined) {
-      if (this.openBlock) throw unfinishedTable(this.openBlock, line);
-      this.marker(marker);
-    } else if (header !== undefined && !this.hasMarkers) {
-      const family = header === 'ip6tables' ? 6 : 4;
-      this.flushNotices(family);
-      this.section = { backend: nftSuffix === undefined ? 'iptables-legacy' : 'iptables-nft', family };
-    } else if (notice) {
-      this.backends.add('iptables-nft');
-      this.coverage.addNotice(notice);
-      if (this.hasMarkers) this.flushNotices();
-    } else if (text.startsWith('# Warning: iptables-legacy tables present')) {
-      const family = this.section.family ?? 4;
-      this.coverage.addUnreadableNat('iptables-legacy', family, `${iptablesCommand(family)}-legacy-save`);
-    }
+  private rejectInput(lines: readonly Line[]): never {
+    const [first] = this.unrecognized;
+    throw new DumpError({
+      line: first?.number ?? lines.length,
+      found: first?.text.trim() ?? 'no rules',
+      expected: 'output of iptables-save or nft -j list ruleset',
+    });
   }
 
-  /** Handles a `# peermasq:` line. The snapshot command appends `failed` if the program failed on the node. */
-  private marker(command: string): void {
+  private startCommand(command: Command): void {
+    const { program, family, backend, isMarker } = command;
+    if (isMarker) this.startMarked(command);
+    else if (program.includes('tables') && !this.hasMarkers) {
+      this.flushNotices(family);
+      this.program = { backend: backend ?? 'iptables-nft', family };
+    } else if (program === 'ip') this.program = { ...this.program, family };
+  }
+
+  private startMarked({ program, family, backend, hasFailed }: Command): void {
     this.flushNotices();
     this.hasMarkers = true;
-    const [, program, variant, failed] = /^(ip6?tables)-(nft|legacy)-save( failed)?/.exec(command) ?? [];
-    const family = program === 'ip6tables' || command.startsWith('ip -6') ? 6 : 4;
-    const backend = variant === 'legacy' ? 'iptables-legacy' : 'iptables-nft';
-    this.section = { backend, family };
-    if (program !== undefined) {
+    this.program = { backend: backend ?? 'iptables-nft', family: family ?? 4 };
+    if (backend !== undefined && family !== undefined) {
       this.backends.add(backend);
-      if (failed === undefined) this.coverage.cover(family);
-      else this.coverage.addUnreadableNat(backend, family, `${iptablesCommand(family, backend)}-save`);
-    } else if (/^nft .* failed/.test(command)) {
+      if (hasFailed)
+        this.coverage.addUnreadableNat(backend, family, `${iptablesCommand(family, backend)}-save`);
+      else this.coverage.cover(family);
+    } else if (program === 'nft' && hasFailed) {
       for (const each of [4, 6] as const) this.coverage.addUnreadableNat('nft', each, 'nft -j list ruleset');
     }
   }
 
   private flushNotices(next?: Family): void {
-    const { family } = this.section;
+    const { family } = this.program;
     this.coverage.flushNotices(next ?? family ?? 4, family);
   }
 
-  private topLevelLine(line: Line): void {
-    const { text, number } = line;
-    if (/^\*[a-z]+$/.test(text)) this.openBlock = { kind: 'table', head: line, lines: [] };
-    else if (text.startsWith('{')) this.startJson(line);
-    else if (/^(create|add) /.test(text)) this.sets.line(text, number);
-    else if (isRoutingRuleLine(text)) this.routingRuleLine(text);
-    else if (/^\d+: /.test(text)) this.addressLine(line);
-    else if (/^\s+nexthop /.test(text)) this.nextHopLine(line);
-    else if (isRouteLine(text)) this.routes.push(parseRoute(text, number, this.section.family));
-    else {
-      const expected =
-        'a line of iptables-save, ipset save, ip -o addr, ip route, ip rule or nft -j list ruleset';
-      throw new DumpError({ line: number, found: text, expected });
+  private addBlock(block: Block, commands: readonly Command[]): void {
+    const [head] = block.lines;
+    switch (block.kind) {
+      case 'comment':
+        this.addComment(head);
+        break;
+      case 'table':
+        this.addTable(block);
+        break;
+      case 'rules':
+        this.addRules(block, commands);
+        break;
+      case 'nft-json':
+        this.addNftJson(block);
+        break;
+      case 'set-save':
+        for (const { text, number } of block.lines) this.sets.line(text, number);
+        break;
+      case 'addresses':
+        this.addAddresses(block);
+        break;
+      case 'routes':
+        for (const line of block.lines) this.addRoute(line);
+        break;
+      case 'routing-rules':
+        this.addRoutingRules(block);
+        break;
+      case 'listing':
+      case 'nft-text':
+      case 'set-list':
+      case 'other':
+        this.unrecognized.push(...block.lines);
     }
   }
 
-  private addressLine({ text, number }: Line): void {
-    const address = parseInterfaceAddress(text, number);
-    if (address) this.addresses.push(address);
+  private addComment({ text }: Line): void {
+    const comment = text.trim();
+    const [, header, nftSuffix] =
+      /^# Generated by (ip6?tables)\S*-save v\S+( \(nf_tables\))?/.exec(comment) ?? [];
+    const notice = parseUnreadableNotice(comment);
+    if (header !== undefined && !this.hasMarkers) {
+      const family = header === 'ip6tables' ? 6 : 4;
+      this.flushNotices(family);
+      this.program = { backend: nftSuffix === undefined ? 'iptables-legacy' : 'iptables-nft', family };
+    } else if (notice) {
+      this.backends.add('iptables-nft');
+      this.coverage.addNotice(notice);
+      if (this.hasMarkers) this.flushNotices();
+    } else if (comment.startsWith('# Warning: iptables-legacy tables present')) {
+      const family = this.program.family ?? 4;
+      this.coverage.addUnreadableNat('iptables-legacy', family, `${iptablesCommand(family)}-legacy-save`);
+    }
   }
 
-  private routingRuleLine(text: string): void {
-    const rule = parseRoutingRule(text, this.section.family);
-    if (rule) this.routingRules.push(rule);
+  private addTable({ lines: [head, ...lines] }: Block): void {
+    const isComplete = lines.at(-1)?.text.trim() === 'COMMIT';
+    const name = head.text.trim().slice(1);
+    if (!isComplete)
+      this.warnings.push(
+        `Table ${name} in line ${head.number} has no COMMIT: its last rules may be missing.`,
+      );
+    this.addIptables(name, head, isComplete ? lines.slice(0, -1) : lines);
   }
 
-  private nextHopLine({ text, number }: Line): void {
-    const route = this.routes.pop();
-    if (!route) throw new DumpError({ line: number, found: text, expected: 'a route before its next hop' });
-    this.routes.push({ ...route, nextHops: [...route.nextHops, parseNextHop(text.trim().split(/\s+/))] });
+  /** Adds rules without the table that contains them: the output of `iptables -S`, or some lines of iptables-save. */
+  private addRules({ lines }: Block, commands: readonly Command[]): void {
+    const [head] = lines;
+    const named = commands.find(({ program }) => program.includes('tables'));
+    const table = named && (tableOption(named) ?? (named.args.length > 0 ? 'filter' : undefined));
+    const name = table ?? guessTable(lines);
+    if (table === undefined)
+      this.warnings.push(`The rules in line ${head.number} name no table: table ${name} is assumed.`);
+    this.addIptables(name, head, lines);
   }
 
-  private tableLine(block: OpenBlock, line: Line): void {
-    if (line.text === 'COMMIT') this.finishTable(block);
-    else if (line.text.trim() !== '') block.lines.push(line);
-  }
-
-  private finishTable({ head, lines }: OpenBlock): void {
-    this.openBlock = undefined;
-    const { backend } = this.section;
-    const name = head.text.slice(1);
-    const family = this.section.family ?? (lines.some(({ text }) => hasIpv6Option.test(text)) ? 6 : 4);
+  private addIptables(name: string, head: Line, lines: readonly Line[]): void {
+    const { backend } = this.program;
+    const family = this.program.family ?? (lines.some(({ text }) => hasIpv6Option.test(text)) ? 6 : 4);
     const parser = new TableParser(name, backend, [family]);
-    for (const { text, number } of lines) parser.line(text, number);
+    for (const { text, number } of lines) parser.line(text.trim(), number);
+    parser.finish();
     checkCallDepth(parser.table, head.number);
     this.backends.add(backend);
     for (const set of parser.changingSets) this.changingSets.add(set);
     this.coverage.add({ backend, family, name }, parser.baseChains());
   }
 
-  /** Handles the start of JSON. nft prints its JSON on one line. */
-  private startJson(line: Line): void {
-    const json = tryParse(() => JSON.parse(line.text) as JsonValue);
-    if (json === undefined) this.openBlock = { kind: 'json', head: line, lines: [line] };
-    else this.addNftRuleset(json, line);
-  }
-
-  /** Handles a line of JSON that was reformatted, for example by jq. The last line of this JSON contains only `}`. */
-  private jsonLine(block: OpenBlock, line: Line): void {
-    block.lines.push(line);
-    if (line.text === '}') this.finishJson();
-  }
-
-  private finishJson(): void {
-    if (this.openBlock?.kind !== 'json') return;
-    const { head, lines } = this.openBlock;
-    this.openBlock = undefined;
-    const text = lines.map((line) => line.text).join('\n');
-    const json = tryParse(() => JSON.parse(text) as JsonValue);
+  private addNftJson({ lines }: Block): void {
+    const [head] = lines;
+    const texts = lines.map(({ text }) => text);
+    // A terminal or a chat may have broken the single line that nft prints.
+    const json =
+      tryParse(() => JSON.parse(texts.join('\n')) as JsonValue) ??
+      tryParse(() => JSON.parse(texts.join('')) as JsonValue);
     if (json === undefined) {
       const expected = 'the complete JSON of nft -j list ruleset';
-      throw new DumpError({ line: head.number, found: text.slice(-80), expected });
+      throw new DumpError({ line: head.number, found: texts.join('\n').slice(-80), expected });
     }
-    this.addNftRuleset(json, head);
-  }
-
-  private addNftRuleset(json: JsonValue, { number }: Line): void {
-    const baseChains = parseNftRuleset(json, number);
+    const baseChains = parseNftRuleset(json, head.number);
     for (const table of new Set(baseChains.map((baseChain) => baseChain.table)))
-      checkCallDepth(table, number);
+      checkCallDepth(table, head.number);
     this.native = [...(this.native ?? []), ...baseChains];
     this.backends.add('nft');
     this.coverage.cover(4, 6);
   }
+
+  private addAddresses({ lines }: Block): void {
+    for (const { text, number } of lines) {
+      const address = parseInterfaceAddress(text, number);
+      if (address) this.addresses.push(address);
+    }
+  }
+
+  private addRoute({ text, number }: Line): void {
+    if (!text.trim().startsWith('nexthop ')) {
+      this.routes.push(parseRoute(text, number, this.program.family));
+      return;
+    }
+    const route = this.routes.pop();
+    if (route)
+      this.routes.push({ ...route, nextHops: [...route.nextHops, parseNextHop(text.trim().split(/\s+/))] });
+  }
+
+  private addRoutingRules({ lines }: Block): void {
+    for (const { text } of lines) {
+      const rule = parseRoutingRule(text, this.program.family);
+      if (rule) this.routingRules.push(rule);
+    }
+  }
 }
 
-const unfinishedTable = ({ head }: OpenBlock, { text, number }: Line) =>
-  new DumpError({ line: number, found: text, expected: `"COMMIT" after ${head.text}` });
+const maxWarnedLines = 5;
 
 const hasIpv6Option = / -[sd] [^ ]*:| -p (ipv6-icmp|icmpv6)/;
-
-const maxCallDepth = 500;
-
-/** The kernel rejects chain loops, and no real rule set comes close to this depth. */
-function checkCallDepth(table: Table, lineNumber: number): void {
-  const visiting = new Set<Chain>();
-  const depths = new Map<Chain, number>();
-  const fail = (found: string, expected: string): never => {
-    throw new DumpError({ line: lineNumber, found, expected });
-  };
-  const depthOf = (chain: Chain): number => {
-    const known = depths.get(chain);
-    if (known !== undefined) return known;
-    if (visiting.has(chain)) fail(`chain ${chain.name}, which calls itself`, 'chains without loops');
-    visiting.add(chain);
-    let depth = 0;
-    for (const target of chain.rules.flatMap(({ targets }) => targets)) {
-      const called = calledChain(target, table);
-      if (called) depth = Math.max(depth, depthOf(called) + 1);
-    }
-    if (Math.max(depth, visiting.size) > maxCallDepth)
-      fail(`chain ${chain.name}`, `at most ${maxCallDepth} levels of chains`);
-    visiting.delete(chain);
-    depths.set(chain, depth);
-    return depth;
-  };
-  for (const chain of table.chains.values()) depthOf(chain);
-}

@@ -1,0 +1,107 @@
+import { expect, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { explain } from '../../../shared/core/explain/explain';
+import type { Explanation } from '../../../shared/core/explain/explanation';
+import { decodeInput } from '../../../shared/core/explain/parse/input';
+import { parseSnapshot } from '../../../shared/core/explain/parse/snapshot';
+import { parseAddress } from '../../../shared/core/model/cidr';
+
+interface Case {
+  /** What the case is about. */
+  readonly title: string;
+  /** The name of a file in cases/, without `.txt`. */
+  readonly input: string;
+  readonly from: string;
+  /** The destination, as ADDRESS:PORT. */
+  readonly to: string;
+  readonly masqueraded: Explanation['masqueraded'];
+  /** Text that the reason contains. */
+  readonly reason?: string;
+  readonly source?: string;
+  /** Text that the fix contains. */
+  readonly fix?: string;
+  /** Text that one of the warnings contains. */
+  readonly warning?: string;
+}
+
+/** Input as people paste it, with the answer that it must get. */
+const cases: readonly Case[] = [
+  {
+    title: 'a single rule without its table',
+    input: 'bare-rule',
+    from: '10.88.1.5',
+    to: '10.57.0.10:443',
+    masqueraded: false,
+    reason: 'skipped because the destination is inside 10.0.0.0/8',
+    warning: 'name no table: table nat is assumed',
+  },
+  {
+    title: 'a table without COMMIT',
+    input: 'no-commit',
+    from: '10.88.1.5',
+    to: '10.57.0.10:443',
+    masqueraded: false,
+    reason: 'skipped because the destination is inside 10.0.0.0/8',
+    warning: 'has no COMMIT',
+  },
+  {
+    title: 'a chain that was filtered away and that the packet does not reach',
+    input: 'filtered-chain',
+    from: '10.88.1.5',
+    to: '10.57.0.10:443',
+    masqueraded: false,
+    reason: 'POSTROUTING rule 1',
+  },
+  {
+    title: 'a chain that was filtered away and that the packet reaches',
+    input: 'filtered-chain',
+    from: '10.88.1.5',
+    to: '10.64.0.1:443',
+    masqueraded: 'unknown',
+    reason: 'KUBE-SVC-ERIFXISQEP7F7OF4',
+  },
+  {
+    title: 'the output of iptables -S',
+    input: 'list-rules',
+    from: '10.88.1.5',
+    to: '10.57.0.10:443',
+    masqueraded: false,
+    reason: 'Shadowed by IP-MASQ-AGENT rule 2',
+  },
+  {
+    title: 'a session with prompts inside a code fence',
+    input: 'prompt-and-fence',
+    from: '10.88.1.5',
+    to: '10.57.0.10:443',
+    masqueraded: false,
+    reason: 'skipped because the destination is inside 10.0.0.0/8',
+    warning: 'Line 1 was passed over: Here is what the node has:',
+  },
+  {
+    title: 'a file in UTF-16, as PowerShell writes it',
+    input: 'powershell-utf16',
+    from: '10.88.1.5',
+    to: '10.57.0.10:443',
+    masqueraded: false,
+    reason: 'skipped because the destination is inside 10.0.0.0/8',
+  },
+];
+
+test.each(cases)('$title: $input, $from to $to', (row) => {
+  const { from, to, masqueraded, reason = '', source, fix, warning } = row;
+  const [destination = '', port] = to.split(/:(?=\d+$)/);
+  const snapshot = parseSnapshot(decodeInput(readFileSync(join(__dirname, 'cases', `${row.input}.txt`))));
+  const explanation = explain(snapshot, {
+    source: parseAddress(from),
+    destination: parseAddress(destination),
+    protocol: 'tcp',
+    sourcePort: 40_000,
+    destinationPort: Number(port),
+    isFromNode: false,
+  });
+  expect(explanation).toMatchObject({ masqueraded, reason: expect.stringContaining(reason) as unknown });
+  if (source !== undefined) expect(explanation.source).toBe(source);
+  if (fix !== undefined) expect(explanation.fix).toContain(fix);
+  if (warning !== undefined) expect(snapshot.warnings.join('\n')).toContain(warning);
+});
