@@ -3,6 +3,7 @@ import { explain } from '../../shared/core/explain/explain';
 import { withDecision } from '../../shared/core/explain/with-decision';
 import { isLocal } from '../../shared/core/explain/simulate/routing';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
+import type { Snapshot } from '../../shared/core/explain/snapshot';
 import type { Address } from '../../shared/core/model/cidr';
 import { PermanentError } from '../../shared/core/model/errors';
 import {
@@ -23,12 +24,13 @@ import {
   readTextFile,
   withTargetOptions,
 } from './options';
-import { print, type Format } from './output';
+import { print, type CommandOutput, type Format } from './output';
+import { showOverview } from './overview';
 import type { TargetOptions } from './targets';
 
 interface ExplainOptions extends TargetOptions, PacketOptions {
   readonly from: string;
-  readonly to: string;
+  readonly to?: string;
   readonly rules?: string;
   readonly node?: string;
   readonly output: Format;
@@ -43,7 +45,10 @@ export function addExplain(program: Command): void {
           'trace a packet through the rules of a node: which rule masquerades it, or why none does. Exits with 2 if the packet should be masqueraded but is not',
         )
         .requiredOption('--from <pod>', 'pod address, NAMESPACE/POD (looked up with kubectl), or node')
-        .requiredOption('--to <host:port>', 'destination')
+        .option(
+          '--to <host:port>',
+          'destination; without it, saved rules are shown as an overview of all destinations',
+        )
         .option(
           '--rules <file>',
           'saved rules instead of a live node: output of iptables-save or nft -j list ruleset; - for stdin',
@@ -55,6 +60,10 @@ export function addExplain(program: Command): void {
   ).action(async (_: unknown, self: Command) => {
     const options = self.optsWithGlobals<ExplainOptions>();
     const from = await resolveSource(options.from, options.node);
+    if (options.to === undefined) {
+      print(overviewOfSaved(from, options), options.output);
+      return;
+    }
     const to = await resolveDestination(options.to, from);
     const result =
       options.rules === undefined
@@ -68,6 +77,7 @@ export function addExplain(program: Command): void {
     'npx peermasq explain --from shop/web-0 --to 10.193.0.3:32191',
     '{ sudo iptables-save; sudo ipset save; ip -o addr; ip route; ip rule; } > rules.txt',
     'npx peermasq explain --rules rules.txt --from 10.132.0.10 --to 10.193.0.3:32191',
+    'npx peermasq explain --rules rules.txt --from 10.132.0.10',
     '{ sudo nft -j list ruleset; ip -o addr; ip route; ip rule; } | npx peermasq explain --rules - --from 10.132.0.10 --to 10.193.0.3:32191 -o json',
   ]);
 }
@@ -104,9 +114,19 @@ async function explainLive(endpoints: Endpoints, options: ExplainOptions): Promi
   };
 }
 
+function overviewOfSaved(from: SourceEndpoint, options: ExplainOptions): CommandOutput {
+  if (options.rules !== undefined)
+    return showOverview(readSavedRules(options.rules), from.pod ?? rejectNonAddress(from), options);
+  throw new PermanentError('bad-option', 'An overview of all destinations needs saved rules', {
+    advice: 'Pass the rules of the node with --rules FILE, or one destination with --to HOST:PORT.',
+  });
+}
+
+const readSavedRules = (file: string): Snapshot =>
+  parseSnapshot(readTextFile(file, 'Pass a file with the output of `iptables-save`, or - for stdin.'));
+
 function explainSaved(file: string, { from, to }: Endpoints, options: ExplainOptions): ExplainResult {
-  const advice = 'Pass a file with the output of `iptables-save`, or - for stdin.';
-  const snapshot = parseSnapshot(readTextFile(file, advice));
+  const snapshot = readSavedRules(file);
   const source = from.pod ?? rejectNonAddress(from);
   const isFromNode = isLocal(snapshot, { family: source.family, address: source.value }) === true;
   const packet = packetOf({ source, isFromNode }, to, options);

@@ -17,6 +17,16 @@ export function memoize<Key, T>(
   };
 }
 
+/** Like `memoize`, but keeps a result only as long as its key is in use. */
+export function memoizeByObject<Key extends object, T>(read: (key: Key) => T): (key: Key) => T {
+  const results = new WeakMap<Key, { readonly value: T }>();
+  return (key) => {
+    const result = results.get(key) ?? { value: read(key) };
+    results.set(key, result);
+    return result.value;
+  };
+}
+
 /** Like `memoize`, but without a key. */
 export function lazy<T>(make: () => T): () => T {
   const get = memoize<undefined, T>(make);

@@ -60,3 +60,22 @@ test('for a packet that is dropped on the node, explain prints no source address
   expect(stdout).toContain('The packet does not leave the node.');
   expect(stdout).not.toContain('Source address');
 });
+
+test('without --to, explain prints what the node does for every destination, and marks configured peers', async () => {
+  const config = home.write(
+    'peers.yaml',
+    'clusters: { "*": { pods: [10.132.0.0/24], masquerade: [{ cidr: 10.193.0.0/16, name: backend }] } }',
+  );
+  const args = ['explain', '--from', '10.132.0.10', '--rules', '-', '--config', config];
+  const { status, stdout } = await home.peermasq(args, { stdin: kubenet + network });
+  expect(status).toBe(0);
+  const rows = stdout.split('\n').map((line) => line.replaceAll(/ {2,}/g, ' | ').trim());
+  expect(rows).toEqual(
+    expect.arrayContaining([
+      '10.132.0.10 → every destination',
+      'DESTINATIONS | PEER | MASQUERADED | SOURCE | RULE',
+      '0.0.0.0-9.255.255.255 | yes | 10.209.0.2 | POSTROUTING rule 1 (iptables-nft, table nat)',
+      '10.193.0.0/16 | backend | no | 10.132.0.10',
+    ]),
+  );
+});

@@ -2,7 +2,7 @@ import type { Cause } from '../explanation';
 import type { Backend, BaseChain, Rule, RuleMatch, Table } from '../model';
 import type { EgressVerdict, Evaluation, Trace } from '../simulate/trace';
 import type { Packet } from '../simulate/packet';
-import { egressOf, walk } from '../simulate/walk';
+import { egressOf, rulesExcept, walk } from '../simulate/walk';
 import type { Snapshot } from '../snapshot';
 import { masqueradeCommand, removeRuleCommand } from './fix';
 import { describeMismatch, failedMatches, formatRuleName, nearMisses } from './trace';
@@ -139,7 +139,7 @@ function findNotrack({ snapshot, packet, trace: { evaluations } }: TracedPacket)
   );
   const by = notrack.find(({ matched }) => matched === true);
   if (!by || evaluations.some(({ baseChain }) => baseChain.isNat)) return undefined;
-  const withoutNotrack = walk(snapshot, packet, new Set(notrack.map(({ rule }) => rule)));
+  const withoutNotrack = walk(snapshot, packet, rulesExcept(new Set(notrack.map(({ rule }) => rule))));
   const masquerading = findTranslatingRule(withoutNotrack);
   const reason = `Untracked: ${formatRuleName(by)} excludes the packet from conntrack, and untracked packets are never masqueraded: ${by.rule.text}.`;
   return {
@@ -190,7 +190,7 @@ function findShadowing(traced: TracedPacket): RootCause | undefined {
     if (!blocking) return undefined;
     first ??= blocking;
     ignored.add(blocking.rule);
-    const withoutBlocking = walk(traced.snapshot, traced.packet, ignored);
+    const withoutBlocking = walk(traced.snapshot, traced.packet, rulesExcept(ignored));
     const masquerading = findTranslatingRule(withoutBlocking);
     if (masquerading) {
       const reason = `Shadowed by ${formatRuleName(first)}: ${first.rule.text}. ${wouldMasquerade(masquerading)}`;

@@ -39,9 +39,11 @@ interface ChainRunnerOptions {
   readonly packet: Packet;
   /** The interface on which the packet arrives. Empty if the node itself sends the packet. */
   readonly in: string | undefined;
-  /** Rules that are skipped as if they did not exist. */
-  readonly ignored: ReadonlySet<Rule>;
+  readonly select: RuleSelector;
 }
+
+/** Selects the rules of a chain that a walk evaluates, in order. */
+export type RuleSelector = (chain: Chain, state: PacketState) => Iterable<Rule>;
 
 /** Runs the possible states of one packet through chains, and records the evaluations and verdicts. */
 export class ChainRunner {
@@ -94,8 +96,7 @@ export class ChainRunner {
     };
     const context = this.contextOf(baseChain);
     let current = [start];
-    for (const rule of chain.rules) {
-      if (this.options.ignored.has(rule)) continue;
+    for (const rule of this.options.select(chain, start)) {
       const next = new PacketStates();
       for (const state of current) {
         const matched = evaluateMatches(rule.matches, state, context);

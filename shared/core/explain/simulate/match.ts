@@ -46,6 +46,40 @@ export function evaluateMatch(match: RuleMatch, state: PacketState, context: Mat
   return match.isNegated ? not(matched) : matched;
 }
 
+/**
+ * Evaluates a match on the source, the protocol or the address family, which are the same for all packets from one pod.
+ * @returns undefined for matches that also depend on other properties of the packet
+ */
+export function evaluateConstant(
+  match: RuleMatch,
+  { source, protocol }: Pick<Packet, 'source' | 'protocol'>,
+): boolean | undefined {
+  const matched = evaluateConstantCondition(match, source, protocol);
+  return matched !== undefined && match.isNegated ? !matched : matched;
+}
+
+function evaluateConstantCondition(
+  condition: Condition,
+  source: Packet['source'],
+  protocol: Packet['protocol'],
+): boolean | undefined {
+  switch (condition.kind) {
+    case 'address': {
+      const isSource = condition.field === 'source' || condition.field === 'original-source';
+      if (!isSource) return undefined;
+      return condition.family === source.family && contains(condition.ranges, source.value);
+    }
+    case 'protocol':
+      return contains(condition.ranges, protocolNumber(protocol) ?? -1);
+    case 'family':
+      return condition.family === source.family;
+    case 'constant':
+      return condition.matched;
+    default:
+      return undefined;
+  }
+}
+
 function evaluateCondition(condition: Condition, state: PacketState, context: MatchContext): Ternary {
   const { packet } = context;
   switch (condition.kind) {

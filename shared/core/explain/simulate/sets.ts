@@ -1,3 +1,4 @@
+import { memoizeByObject } from '../../util/functional';
 import { allOf, anyOf, type Side, type Ternary } from '../model';
 import { addressBits, contains, prefixRange, protocolNumber } from '../ranges';
 import type { AddressSet, SetEntry, SetEntryPart } from '../snapshot';
@@ -10,6 +11,7 @@ import {
   type MatchContext,
   type PacketState,
 } from './packet-state';
+import { RangeIndex } from './range-index';
 
 interface SetMatch {
   readonly name: string;
@@ -23,6 +25,29 @@ const maxListDepth = 4;
 export function evaluateSet(match: SetMatch, state: PacketState, context: MatchContext): Ternary {
   return new SetEvaluation(state, context).set(match, 0);
 }
+
+type EntrySet = Extract<AddressSet, { kind: 'entries' }>;
+
+/** With `netmask`, a set compares only the first bits of an address. */
+const comparedAddress = ({ family, prefix }: Pick<EntrySet, 'family' | 'prefix'>, address: bigint) =>
+  family === undefined || prefix === addressBits(family)
+    ? address
+    : prefixRange(family, address, prefix).first;
+
+/** Indexes the entries by the first part that is an address, because a set can have tens of thousands of entries. */
+const indexOf = memoizeByObject(({ entries }: EntrySet) => {
+  const first = entries[0]?.parts.findIndex(({ kind }) => kind === 'address') ?? 0;
+  const dimension = Math.max(first, 0);
+  const rangesOf = ({ parts }: SetEntry) => {
+    const part = parts[dimension];
+    return part?.kind === 'address' ? [part.range] : undefined;
+  };
+  return {
+    dimension,
+    index: new RangeIndex(entries.map((item) => ({ item, ranges: rangesOf(item) }))),
+    hasExceptions: entries.some(({ isExcluded }) => isExcluded),
+  };
+});
 
 class SetEvaluation {
   constructor(
@@ -40,14 +65,14 @@ class SetEvaluation {
     return this.entries(set, sides);
   }
 
-  private entries(
-    { entries, dimensions, prefix, hasManyNetworks }: Extract<AddressSet, { kind: 'entries' }>,
-    sides: readonly Side[],
-  ): Ternary {
+  private entries(set: EntrySet, sides: readonly Side[]): Ternary {
+    const { dimensions, prefix, hasManyNetworks } = set;
+    const { dimension, index, hasExceptions } = indexOf(set);
     if (sides.length < dimensions) return 'unknown';
-    if (hasManyNetworks && entries.some(({ isExcluded }) => isExcluded)) return 'unknown';
+    if (hasManyNetworks && hasExceptions) return 'unknown';
+    const address = addressOf(sides[dimension] ?? 'source', this.state, this.context.packet);
     const candidates: Candidate[] = [];
-    for (const entry of entries) {
+    for (const entry of index.find(address && comparedAddress(set, address))) {
       const matched = allOf(
         entry.parts.map((part, index) => this.part(part, sides[index] ?? 'source', prefix)),
       );
@@ -81,8 +106,7 @@ class SetEvaluation {
     const { packet } = this.context;
     const address = addressOf(side, this.state, packet);
     if (address === undefined) return 'unknown';
-    const compared = prefix === addressBits(family) ? address : prefixRange(family, address, prefix).first;
-    return family === packet.source.family && contains([range], compared);
+    return family === packet.source.family && contains([range], comparedAddress({ family, prefix }, address));
   }
 
   private port({ protocols, ports }: Extract<SetEntryPart, { kind: 'port' }>, side: Side): Ternary {

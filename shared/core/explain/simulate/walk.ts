@@ -1,7 +1,8 @@
 import { groupBy } from '../../util/collections';
-import type { BaseChain, Family, Hook, Rule, RuleTarget } from '../model';
+import { memoizeByObject } from '../../util/functional';
+import type { BaseChain, Family, Hook, Rule, RuleTarget, Table } from '../model';
 import type { Snapshot } from '../snapshot';
-import { ChainRunner } from './chains';
+import { ChainRunner, type RuleSelector } from './chains';
 import type { Packet } from './packet';
 import { changeState, initialState, PacketStates, type PacketState } from './packet-state';
 import { findRoute, isLocal, isRoutedByPolicy } from './routing';
@@ -10,9 +11,17 @@ import type { EgressVerdict, Trace } from './trace';
 export const egressOf = ({ verdicts }: Trace): EgressVerdict[] =>
   verdicts.filter((verdict) => verdict.kind === 'egress');
 
-/** Follows a packet to the end of POSTROUTING, as if the rules in `ignored` did not exist. */
-export function walk(snapshot: Snapshot, packet: Packet, ignored: ReadonlySet<Rule> = new Set()): Trace {
-  return new Walker(snapshot, packet, ignored).run();
+const everyRule: RuleSelector = ({ rules }) => rules;
+
+/** Selects all rules except some, as if those did not exist. */
+export const rulesExcept =
+  (ignored: ReadonlySet<Rule>): RuleSelector =>
+  ({ rules }) =>
+    rules.filter((rule) => !ignored.has(rule));
+
+/** Follows a packet to the end of POSTROUTING, through the selected rules. */
+export function walk(snapshot: Snapshot, packet: Packet, select: RuleSelector = everyRule): Trace {
+  return new Walker(snapshot, packet, select).run();
 }
 
 const rejectingRouteTypes: ReadonlySet<string> = new Set(['blackhole', 'unreachable', 'prohibit']);
@@ -24,11 +33,11 @@ class Walker {
   constructor(
     private readonly snapshot: Snapshot,
     private readonly packet: Packet,
-    ignored: ReadonlySet<Rule>,
+    select: RuleSelector,
   ) {
     this.family = packet.destination.family;
     const incoming = packet.isFromNode ? '' : (packet.in ?? this.podDevice(packet.source.value));
-    this.chains = new ChainRunner({ snapshot, packet, in: incoming, ignored });
+    this.chains = new ChainRunner({ snapshot, packet, in: incoming, select });
   }
 
   run(): Trace {
@@ -213,10 +222,13 @@ function partitionCommuting(steps: readonly HookStep[]): PartitionedSteps {
 
 /** Returns the kinds of targets in a step's tables. */
 function targetKindsOf({ baseChains }: HookStep): Set<RuleTarget['kind']> {
-  const rules = [...new Set(baseChains.map(({ table }) => table))].flatMap(({ chains }) =>
-    [...chains.values()].flatMap((chain) => chain.rules),
-  );
-  const kinds = new Set(rules.flatMap(({ targets }) => targets.map(({ kind }) => kind)));
+  const kinds = new Set(baseChains.flatMap(({ table }) => [...targetKindsOfTable(table)]));
   if (baseChains.some(({ policy }) => policy === 'drop')) kinds.add('drop');
   return kinds;
 }
+
+/** Cached, because an overview follows thousands of packets through the same tables. */
+const targetKindsOfTable = memoizeByObject(({ chains }: Table): ReadonlySet<RuleTarget['kind']> => {
+  const rules = [...chains.values()].flatMap((chain) => chain.rules);
+  return new Set(rules.flatMap(({ targets }) => targets.map(({ kind }) => kind)));
+});

@@ -1,0 +1,112 @@
+import { formatRuleName } from '../diagnose/trace';
+import type { Range } from '../model';
+import { contains, formatAddress } from '../ranges';
+import type { Packet } from '../simulate/packet';
+import type { Evaluation, Trace } from '../simulate/trace';
+import { egressOf, walk } from '../simulate/walk';
+import type { Snapshot } from '../snapshot';
+import { destinationRanges } from './boundaries';
+import { RuleIndex } from './rule-index';
+
+/** Destinations that are treated alike. */
+export interface OverviewEntry extends Range {
+  /** `unknown` if the snapshot does not show it, or if it depends on the ports. */
+  readonly outcome: 'masqueraded' | 'not-masqueraded' | 'dropped' | 'stays-on-node' | 'unknown';
+  /** The source addresses with which packets may leave the node. Empty if they do not leave, or if it is unknown. */
+  readonly sources: readonly string[];
+  /** Whether an undecided rule may drop the packet. */
+  readonly mayBeDropped: boolean;
+  /** The rules that decide the outcome, such as `POSTROUTING rule 3 (iptables-nft, table nat)`. */
+  readonly rules: readonly string[];
+  /** The names of the configured destinations that contain these addresses. */
+  readonly peers: readonly string[];
+}
+
+/** The packets of an overview: any destination, any ports. */
+export type OverviewPacket = Pick<Packet, 'source' | 'protocol' | 'isFromNode' | 'in' | 'out'>;
+
+/** A configured destination, which the overview shows as an entry of its own. */
+export interface Peer extends Range {
+  readonly name: string;
+}
+
+/**
+ * Follows a packet to every destination, and returns the ranges of destinations that are treated alike, in ascending
+ * order. Together they contain every address of the family. The result is exact: the address space is divided at each
+ * destination that a rule, a set, a route or an address of the node distinguishes.
+ */
+export function overviewOf(
+  snapshot: Snapshot,
+  packet: OverviewPacket,
+  peers: readonly Peer[] = [],
+): OverviewEntry[] {
+  const { family } = packet.source;
+  const index = new RuleIndex(packet);
+  const entries = destinationRanges(snapshot, family, peers).map(({ first, last }): OverviewEntry => {
+    const destination = { family, value: first, text: formatAddress(family, first) };
+    const trace = walk(snapshot, { ...packet, destination }, (chain, state) => index.rulesFor(chain, state));
+    const names = peers.filter((peer) => contains([peer], first)).map(({ name }) => name);
+    return { first, last, ...summarize(trace, packet), peers: names };
+  });
+  return coalesce(entries);
+}
+
+type Treatment = Pick<OverviewEntry, 'outcome' | 'sources' | 'mayBeDropped' | 'rules'>;
+
+function summarize(trace: Trace, { source }: OverviewPacket): Treatment {
+  const egress = egressOf(trace);
+  const isDropped = trace.verdicts.some(({ kind }) => kind === 'dropped');
+  const undecided = trace.evaluations.filter(({ matched }) => matched === 'unknown');
+  if (egress.length === 0) {
+    const outcome = isDropped ? 'dropped' : 'stays-on-node';
+    const isCertain = !isDropped || trace.verdicts.every(({ kind }) => kind === 'dropped');
+    if (!isCertain) return { outcome: 'unknown', sources: [], mayBeDropped: true, rules: namesOf(undecided) };
+    const by = trace.verdicts.flatMap((verdict) => (verdict.kind === 'dropped' ? [verdict.by] : []));
+    return { outcome, sources: [], mayBeDropped: false, rules: [...new Set(by)] };
+  }
+  const translations = egress.flatMap(({ translation }) => translation ?? []);
+  const isMixed = translations.length > 0 && translations.length < egress.length;
+  const sources = egress.flatMap(({ translation }) => translation?.sources ?? [source.value]);
+  return {
+    outcome: outcomeOf(translations.length, egress.length),
+    sources: [...new Set(sources)].map((address) => formatAddress(source.family, address)),
+    mayBeDropped: isDropped,
+    rules: namesOf(isMixed ? undecided : decidingRules(trace)),
+  };
+}
+
+function outcomeOf(translated: number, all: number): OverviewEntry['outcome'] {
+  if (translated === 0) return 'not-masqueraded';
+  return translated === all ? 'masqueraded' : 'unknown';
+}
+
+/** Returns the rules that translate the packet, or the last rule that exempts it from translation. */
+function decidingRules(trace: Trace): Evaluation[] {
+  const translating = new Set(egressOf(trace).map(({ translation }) => translation?.by));
+  const masquerading = trace.evaluations.filter(({ rule }) => translating.has(rule));
+  if (masquerading.length > 0) return masquerading;
+  return trace.evaluations.filter(isExemption).slice(-1);
+}
+
+const isExemption = ({ baseChain, rule, matched }: Evaluation) =>
+  baseChain.isNat &&
+  baseChain.hook === 'postrouting' &&
+  matched === true &&
+  rule.targets.some(({ kind }) => kind === 'return' || kind === 'accept');
+
+const namesOf = (evaluations: readonly Evaluation[]) => [...new Set(evaluations.map(formatRuleName))];
+
+function coalesce(entries: readonly OverviewEntry[]): OverviewEntry[] {
+  const merged: OverviewEntry[] = [];
+  for (const entry of entries) {
+    const previous = merged.at(-1);
+    if (previous && keyOf(previous) === keyOf(entry))
+      merged[merged.length - 1] = { ...previous, last: entry.last };
+    else merged.push(entry);
+  }
+  return merged;
+}
+
+/** Identifies what happens to packets, so that entries with the same key can be shown together. */
+export const keyOf = ({ outcome, sources, mayBeDropped, rules, peers }: OverviewEntry) =>
+  [outcome, mayBeDropped, sources.join(' '), rules.join('\n'), ...peers].join('\n');
