@@ -86,6 +86,15 @@ const cases: readonly Case[] = [
     masqueraded: false,
     reason: 'skipped because the destination is inside 10.0.0.0/8',
   },
+  {
+    title: 'a line that a terminal broke inside a word',
+    input: 'wrapped-line',
+    from: '10.100.3.4',
+    to: '203.0.113.9:443',
+    masqueraded: false,
+    reason: 'KUBE-POSTROUTING rule 1',
+    warning: 'The rule in line 5 was broken',
+  },
 ];
 
 test.each(cases)('$title: $input, $from to $to', (row) => {

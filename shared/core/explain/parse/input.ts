@@ -71,3 +71,9 @@ function cleanLine(raw: string): string {
     .replaceAll(/[\u2018\u2019]/g, "'")
     .trimEnd();
 }
+
+/** A line that someone or a program put in the place of others: `...`, `[snip]`, or the `--` between the matches of grep. */
+export const isCut = (text: string): boolean =>
+  /^\s*(?:[-.…\s<([{]*(?:snip(?:ped)?|cut|truncated|omitted|output (?:truncated|omitted)|\.{3,}|…)[-.…\s>)\]}]*|--)$/iu.test(
+    text,
+  );

@@ -11,7 +11,7 @@ import {
   type RuleTarget,
   type Table,
 } from '../model';
-import { generalOptions, matchModules, optionAliases, type OptionParser } from './iptables-options';
+import { counters, cutTarget, parseChainLine, parseRuleText, tokenize } from './iptables-rule';
 import { parseTarget } from './iptables-targets';
 
 const hooks: Readonly<Record<string, Hook>> = {
@@ -28,8 +28,6 @@ export function priorityOf(table: string, hook: Hook): number {
   if (table === 'nat') return hook === 'postrouting' ? 100 : -100;
   return priorities[table] ?? 0;
 }
-
-const counters = /^\[\d+:\d+\] */;
 
 /**
  * Parses one table in the output of iptables-save, from the line after `*table` up to the line before `COMMIT`, or the
@@ -80,19 +78,23 @@ export class TableParser {
   }
 
   private parseRule(text: string, lineNumber: number): Omit<PendingRule, 'lineNumber'> {
-    const ruleText = text.replace(counters, '');
-    const [option, chain, ...tokens] = tokenize(ruleText, lineNumber);
-    if (option !== '-A' || chain === undefined)
-      throw new DumpError({
-        line: lineNumber,
-        found: text,
-        expected: `":CHAIN", "-A CHAIN" or "COMMIT" in table ${this.name}`,
-      });
-    if (tokens.includes('SET')) for (const token of tokens) this.changingSets.add(token);
-    return { chain, text: ruleText, ...parseRuleTokens(tokens) };
+    const ruleText = text.replace(counters, '').replace(listedCounters, '');
+    const rule = parseRuleText(ruleText);
+    if (!rule) this.fail(text, lineNumber);
+    const { chain, matches, target } = rule;
+    if (target[1] === 'SET') for (const token of target) this.changingSets.add(token);
+    return { chain, text: ruleText, matches, target };
+  }
+
+  private fail(text: string, lineNumber: number): never {
+    const expected = tokenize(text)
+      ? `":CHAIN", "-A CHAIN" or "COMMIT" in table ${this.name}`
+      : 'a closing "';
+    throw new DumpError({ line: lineNumber, found: text, expected });
   }
 
   private parseTargets([option, name, ...options]: readonly string[]): RuleTarget[] | undefined {
+    if (option === cutTarget) return [{ kind: 'unknown' }];
     if (name === undefined) return [];
     const kind = option === '-g' ? 'goto' : 'jump';
     if (this.table.chains.has(name)) return [{ kind, chain: name }];
@@ -131,18 +133,19 @@ export class TableParser {
   }
 
   private declareChain(text: string, lineNumber: number): void {
-    const [, name, policy = '-'] =
-      /^(?::|-P |-N )(\S+)(?: (ACCEPT|DROP|-)(?: \[\d+:\d+\]| -c \d+ \d+)?)?\s*$/.exec(text) ?? [];
-    if (name === undefined)
-      throw new DumpError({
-        line: lineNumber,
-        found: text,
-        expected: '":CHAIN POLICY [0:0]" with policy ACCEPT, DROP or -',
-      });
+    const parsed = parseChainLine(text);
+    if (!parsed) {
+      const expected = '":CHAIN POLICY [0:0]" with policy ACCEPT, DROP or -';
+      throw new DumpError({ line: lineNumber, found: text, expected });
+    }
+    const { name, policy } = parsed;
     this.table.chains.set(name, { name, rules: [] });
-    if (policy !== '-') this.policies.set(name, policy === 'DROP' ? 'drop' : 'accept');
+    if (policy !== undefined) this.policies.set(name, policy);
   }
 }
+
+/** `iptables -S -v` prints the counters inside the rule. */
+const listedCounters = / -c \d+ \d+(?= |$)/;
 
 interface PendingRule {
   readonly chain: string;
@@ -152,134 +155,3 @@ interface PendingRule {
   readonly target: readonly string[];
   readonly lineNumber: number;
 }
-
-/**
- * Splits a line into tokens with the quoting rules of iptables: `"` starts and ends a quoted string, and `\` escapes
- * one character inside it.
- */
-function tokenize(text: string, lineNumber: number): string[] {
-  if (!text.includes('"')) return text.split(/[ \t]+/).filter((token) => token !== '');
-  const tokens: string[] = [];
-  let token: string | undefined;
-  let isQuoted = false;
-  for (let index = 0; index < text.length; index++) {
-    const character = text.charAt(index);
-    if (character === '"') {
-      isQuoted = !isQuoted;
-      token ??= '';
-    } else if (isQuoted && character === '\\') {
-      token = (token ?? '') + text.charAt(++index);
-    } else if (!isQuoted && (character === ' ' || character === '\t')) {
-      if (token !== undefined) tokens.push(token);
-      token = undefined;
-    } else {
-      token = (token ?? '') + character;
-    }
-  }
-  if (isQuoted) throw new DumpError({ line: lineNumber, found: text, expected: 'a closing "' });
-  if (token !== undefined) tokens.push(token);
-  return tokens;
-}
-
-/** A match module (`-m NAME`) with its options. The module matches if all of its options match. */
-interface MatchModule {
-  readonly name: string;
-  readonly tokens: string[];
-}
-
-interface ParsedRule {
-  readonly matches: readonly RuleMatch[];
-  /** The tokens starting with `-j` or `-g`. */
-  readonly target: readonly string[];
-}
-
-function parseRuleTokens(tokens: readonly string[]): ParsedRule {
-  const general: RuleMatch[] = [];
-  const modules: MatchModule[] = [];
-  const finish = (target: readonly string[]) => ({
-    matches: [...general, ...modules.flatMap(parseModule)],
-    target,
-  });
-  let protocol = '';
-  let index = 0;
-  while (index < tokens.length) {
-    const { isNegated, name, start } = readOption(tokens, index);
-    const option = optionAliases[name] ?? name;
-    const parser = ownEntry(generalOptions, option);
-    if (option === '-j' || option === '-g') return finish([option, ...tokens.slice(start)]);
-    if (option === '-m') {
-      modules.push({ name: tokens[start] ?? '', tokens: [] });
-      index = start + 1;
-    } else if (parser) {
-      // Old iptables versions print `-d ! 10.0.0.0/8`.
-      const isLegacyNegation = tokens[start] === '!';
-      const valueStart = isLegacyNegation ? start + 1 : start;
-      index = valueStart + parser.valueCount;
-      const values = tokens.slice(valueStart, index);
-      if (option === '-p') protocol = values[0] ?? '';
-      general.push(buildMatch(parser, { name: option, values, isNegated: isNegated || isLegacyNegation }));
-    } else {
-      // When users write `-p tcp --dport 80`, iptables loads the protocol's module implicitly.
-      const module = modules.at(-1) ?? { name: protocol, tokens: [] };
-      if (modules.length === 0) modules.push(module);
-      const end = start + (moduleOption(module.name, name)?.valueCount ?? 0);
-      module.tokens.push(...tokens.slice(index, end));
-      index = end;
-    }
-  }
-  return finish([]);
-}
-
-interface OptionToken {
-  readonly isNegated: boolean;
-  readonly name: string;
-  /** The index of the option's first value. */
-  readonly start: number;
-}
-
-function readOption(tokens: readonly string[], index: number): OptionToken {
-  const isNegated = tokens[index] === '!';
-  const nameIndex = isNegated ? index + 1 : index;
-  return { isNegated, name: tokens[nameIndex] ?? '', start: nameIndex + 1 };
-}
-
-const ownEntry = <T>(record: Readonly<Record<string, T>>, key: string): T | undefined =>
-  Object.hasOwn(record, key) ? record[key] : undefined;
-
-const moduleOption = (module: string, option: string): OptionParser | undefined =>
-  ownEntry(ownEntry(matchModules, module) ?? {}, option);
-
-function parseModule({ name: module, tokens }: MatchModule): RuleMatch[] {
-  const unsupported = unknownMatch(['-m', module, ...tokens].join(' '), 'unsupported match');
-  const matches: RuleMatch[] = [];
-  let index = 0;
-  while (index < tokens.length) {
-    const { isNegated, name, start } = readOption(tokens, index);
-    const parser = moduleOption(module, name);
-    if (!parser) return [unsupported];
-    index = start + parser.valueCount;
-    matches.push(
-      buildMatch(parser, { name, values: tokens.slice(start, index), moduleTokens: tokens, isNegated }),
-    );
-  }
-  return matches.length === 0 && !Object.hasOwn(matchModules, module) ? [unsupported] : matches;
-}
-
-interface MatchOption {
-  readonly name: string;
-  readonly values: readonly string[];
-  readonly moduleTokens?: readonly string[];
-  readonly isNegated: boolean;
-}
-
-function buildMatch(
-  parser: OptionParser,
-  { name, values, moduleTokens = [], isNegated }: MatchOption,
-): RuleMatch {
-  const option = [name, ...values].join(' ');
-  const text = isNegated ? `! ${option}` : option;
-  const condition = parser.parse(values, moduleTokens);
-  return condition ? { ...condition, isNegated, text } : { ...unknownMatch(text, undecidable), isNegated };
-}
-
-const undecidable = 'cannot be decided from a dump';

@@ -10,6 +10,7 @@ import { SetParser } from './ipset';
 import { TableParser } from './iptables';
 import { parseNftRuleset } from './nft/ruleset';
 import type { JsonValue } from './nft/values';
+import { readRuleLines, type RuleLines } from './rule-lines';
 import { parseUnreadableNotice, TableCoverage } from './table-coverage';
 import { guessTable } from './table-guess';
 import { splitSections, type Section } from './transcript';
@@ -170,25 +171,32 @@ class SnapshotBuilder {
       this.warnings.push(
         `Table ${name} in line ${head.number} has no COMMIT: its last rules may be missing.`,
       );
-    this.addIptables(name, head, isComplete ? lines.slice(0, -1) : lines);
+    const rules = readRuleLines(isComplete ? lines.slice(0, -1) : lines, { isTable: true });
+    this.addIptables(name, head, rules);
   }
 
   /** Adds rules without the table that contains them: the output of `iptables -S`, or some lines of iptables-save. */
   private addRules({ lines }: Block, commands: readonly Command[]): void {
     const [head] = lines;
+    const rules = readRuleLines(lines, { isTable: false });
+    this.unrecognized.push(...rules.prose);
     const named = commands.find(({ program }) => program.includes('tables'));
     const table = named && (tableOption(named) ?? (named.args.length > 0 ? 'filter' : undefined));
-    const name = table ?? guessTable(lines);
+    const name = table ?? guessTable(rules.lines);
     if (table === undefined)
       this.warnings.push(`The rules in line ${head.number} name no table: table ${name} is assumed.`);
-    this.addIptables(name, head, lines);
+    this.addIptables(name, head, rules);
   }
 
-  private addIptables(name: string, head: Line, lines: readonly Line[]): void {
+  private addIptables(name: string, head: Line, { lines, joined, isCut }: RuleLines): void {
+    for (const number of joined.slice(0, maxWarnedLines))
+      this.warnings.push(`The rule in line ${number} was broken, and was joined with what follows it.`);
+    if (isCut)
+      this.warnings.push(`Table ${name} in line ${head.number} is cut: some of its rules are missing.`);
     const { backend } = this.program;
     const family = this.program.family ?? (lines.some(({ text }) => hasIpv6Option.test(text)) ? 6 : 4);
     const parser = new TableParser(name, backend, [family]);
-    for (const { text, number } of lines) parser.line(text.trim(), number);
+    for (const { text, number } of lines) parser.line(text, number);
     parser.finish();
     checkCallDepth(parser.table, head.number);
     this.backends.add(backend);
