@@ -12,7 +12,7 @@ export const cellsOf = (environment: Environment): EnvironmentCells => ({
   name: environment.name,
   before: describeAll(environment, 'before'),
   after: describeAll(environment, 'after'),
-  proven: environment.pending === undefined ? describeVerdict(environment) : 'not handled yet',
+  proven: describeVerdict(environment),
 });
 
 /** Describes the results of all pods in an environment, without duplicates and in the order of the pods. */

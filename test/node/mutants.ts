@@ -128,6 +128,22 @@ export const mutants: readonly Mutant[] = [
     symptom: 'a required connection is dropped',
   },
   {
+    mistake: 'a rule of another program that ends table mangle is not detected',
+    text: 'if may_bypass_steering "$1"; then',
+    replacement: 'if false; then',
+    environment:
+      'EKS with custom networking, external SNAT and the policies of Calico, on a node without the command nft',
+    symptom: 'proven, but should not be',
+  },
+  {
+    mistake: 'a chain that returns packets is taken for one that ends table mangle',
+    text: 'j:RETURN) [[ $4 == "-A $HOOK "* ]] ;;',
+    replacement: 'j:RETURN) return 0 ;;',
+    environment:
+      'EKS with custom networking, external SNAT and the policies of Calico with iptablesMangleAllowAction=Return, on a node without the command nft',
+    symptom: 'not proven, but should be',
+  },
+  {
     mistake: "pods' replies are steered",
     text: 'ct direction original ct state new jump steer',
     replacement: 'jump steer',
@@ -177,8 +193,6 @@ export function environmentOf({ environment, mistake }: Mutant): Environment {
   const found = environments.find(({ name }) => name === environment);
   if (!found)
     throw new Error(`the mutant "${mistake}" needs an environment that does not exist: ${environment}`);
-  if (found.pending)
-    throw new Error(`the node program does not work correctly in "${environment}" even without a mistake`);
   return found;
 }
 

@@ -188,6 +188,7 @@ describe.each(backends)('our rules on %s', (backend) => {
     test.each([
       'iptables-nft -t raw -A PREROUTING -d 10.193.0.0/16 -j NOTRACK',
       'iptables-legacy -t raw -A PREROUTING -d 10.193.0.0/16 -j CT --notrack',
+      "iptables-nft -t raw -A PREROUTING -m comment --comment 'x -d 192.0.2.1/32 y' -j NOTRACK",
       'nft add table inet fast; nft add chain inet fast p "{ type filter hook prerouting priority -300; }"; nft add rule inet fast p notrack',
     ])("are not proven if pods' packets may be untracked: %s", async (commands) => {
       await sh(network.node, commands);

@@ -51,6 +51,10 @@ describe.each(testedBackends.filter((name) => name !== 'nft'))(
           felix(['-A cali-nat-outgoing -s 10.132.0.0/14 -j MASQUERADE']),
         ],
         [
+          'a jump of Felix to a chain that goes to another chain, from which packets return',
+          felix(['-A cali-fip-snat -g cali-nat-outgoing', '-A cali-nat-outgoing -j RETURN']),
+        ],
+        [
           'rules that do not end traversal',
           '*nat\n-I POSTROUTING 1 -j MARK --set-xmark 0x0/0x0\n-I POSTROUTING 1 -m comment --comment count\nCOMMIT\n',
         ],

@@ -183,6 +183,62 @@ describe.each(testedBackends)('steering on %s', (backend) => {
         expect(await network.sourceSeen()).toBe('10.209.0.2');
       });
 
+      describe('on a node without nft, rules of other programs in table mangle', () => {
+        const calls = (...rules: readonly string[]) => [':other - [0:0]', ':more - [0:0]', ...rules];
+        const addRules = (rules: readonly string[]) =>
+          network.node.run([`${iptables}-restore`, '--noflush'], {
+            stdin: ['*mangle', ...rules, 'COMMIT', ''].join('\n'),
+          });
+
+        test.each([
+          ['accept packets', ['-A PREROUTING -p tcp -j ACCEPT']],
+          ['pass packets to a program', ['-A PREROUTING -s 10.132.0.0/24 -j NFQUEUE --queue-num 7']],
+          ['return packets from the hook', ['-A PREROUTING ! -i eth0 -j RETURN']],
+          ['go to a chain that never returns to the hook', calls('-A PREROUTING -i cbr0 -g other')],
+          [
+            'accept packets in a chain of a chain',
+            calls('-A PREROUTING -j other', '-A other -g more', '-A more -i cbr+ -j ACCEPT'),
+          ],
+          [
+            'have a comment about other packets',
+            ['-A PREROUTING -m comment --comment "x -i eth0 -d 192.0.2.1/32 y" -j ACCEPT'],
+          ],
+        ])('keep it from being proven if they %s', async (_, rules) => {
+          network.hide('nft');
+          await addRules(rules);
+          const last = rules.at(-1) ?? '';
+          const expected = {
+            proven: false,
+            steered: true,
+            reason: `install nft (package nftables): without it, pods' packets may not be steered, because of this rule in table mangle: ${last}`,
+          };
+          expect(await network.apply(steered(1))).toMatchObject({ result: 'applied', ...expected });
+          expect(await network.peermasq(['status'])).toMatchObject({ drift: [], ...expected });
+          await node('umount /usr/sbin/nft');
+          network.mounted.splice(0);
+          expect(await network.peermasq(['repair'])).toMatchObject({ result: 'applied', proven: true });
+        });
+
+        test('do not keep it from being proven if pods’ packets pass them', async () => {
+          network.hide('nft');
+          const rules = calls(
+            ...['eth0', 'lo'].map((device) => `-A PREROUTING -i ${device} -j ACCEPT`),
+            '-A PREROUTING -s 192.0.2.0/24 -j ACCEPT',
+            '-A PREROUTING -d 192.0.2.0/24 -j ACCEPT',
+            '-A PREROUTING -m conntrack --ctstate INVALID -j DROP',
+            '-A PREROUTING -j DSCP --set-dscp 0x0a',
+            '-A PREROUTING -j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80',
+            ...['veth0', 'cbr0'].map((device) => `-A PREROUTING -i ${device} -j other`),
+            '-A other -g more',
+            '-A more -j RETURN',
+            '-A OUTPUT -j ACCEPT',
+          );
+          await addRules(rules);
+          expect(await network.apply(steered(1))).toMatchObject({ result: 'applied', proven: true });
+          expect(await network.sourceSeen()).toBe('10.209.0.2');
+        });
+      });
+
       test.each([
         ['steers', steered(3)],
         ['does not steer', unsteered(3)],

@@ -12,6 +12,8 @@ export const reasonCodes = [
   /** Packets from pods leave with an address that the peer cannot reply to. */
   'paths-foreign-address',
   'paths-unknown',
+  /** On a node without nft, another program's rule may keep pods' packets from being steered. */
+  'steering-bypassed',
   'no-forwarding',
   'rp-filter',
   /** Packets from pods are masqueraded in eBPF and never reach the rules. */

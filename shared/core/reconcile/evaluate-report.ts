@@ -151,6 +151,8 @@ const adviceByReason: Record<ReasonCode, string> = {
     "Pods' traffic leaves through an interface whose address the peer cannot reply to. Add a route to that range at the peer, or let the CNI masquerade.",
   'paths-unknown':
     'Run `peermasq explain` for a pod of the node: it shows the ip rules and marks on the path.',
+  'steering-bypassed':
+    "Install nft (package nftables) on the node. If the rule belongs to Calico, setting Felix's `iptablesMangleAllowAction` to `Return` also works.",
   'no-forwarding': 'Set net.ipv4.ip_forward (for IPv6 net.ipv6.conf.all.forwarding) to 1 on the node.',
   'rp-filter':
     "Set net.ipv4.conf.INTERFACE.rp_filter to 2 for each interface through which pods' traffic leaves.",
@@ -169,6 +171,7 @@ const adviceByReason: Record<ReasonCode, string> = {
 
 /** Reasons that a retry cannot resolve, because the configuration of the node has to change. */
 const permanentReasons: readonly string[] = [
+  'steering-bypassed',
   'ebpf',
   'ebpf-unreadable',
   'no-namespace',

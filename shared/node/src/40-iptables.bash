@@ -5,8 +5,9 @@ OWN='' JUMP='' HOOK=''
 # The results of iptables_read: our rules with counters, the same rules as text without counters, and our jumps. A jump
 # is stored as a rule or, if iptables cannot print it, as its nft handle.
 SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_REACHED=''
-# The first rule before our jump, if there is one, and the chains or rules that remove could not delete.
-PRECEDING='' LEFTOVER=''
+# The first rule before our jump, if there is one; the rule that can stop pods' packets; and the chains or rules that
+# remove could not delete.
+PRECEDING='' STOPPING='' LEFTOVER=''
 # Whether iptables-restore is too old for the option -w, which was added in version 1.6.2.
 LACKS_WAIT=''
 readonly preceded="rules of other programs come before ours, but do not stop pods' packets"
@@ -73,7 +74,7 @@ is_absent() {
 # jump if no earlier rule can stop them. The jump does not have to be the first rule, because other programs also keep
 # moving their own rules to the top.
 iptables_find_jumps() {
-  local rule rules earlier=() chains=0
+  local rule rules earlier=() chains=' '
   mapfile -t rules <"$WORK/chain"
   for rule in ${rules[@]+"${rules[@]}"}; do
     rule=${rule#*\] }
@@ -90,32 +91,47 @@ iptables_find_jumps() {
   JUMP_IS_REACHED=yes PRECEDING=${earlier[0]:-}
 }
 
-# <backend> <family> <table> <rule>: can this rule, which is before our jump, keep pods' packets from being masqueraded? Adds
-# to the caller's `chains`.
+# <backend> <family> <table> <rule>: can this rule keep pods' packets from reaching our jump, if it comes before the
+# jump? STOPPING is the rule that does. Adds to the caller's `chains`.
 stops_pods() {
   may_match_pods "$4" || return
+  arrives_elsewhere "$2" "$4" && return 1
   [[ $4 =~ .*\ -([jg])\ ([^ ]+) ]] || return
+  STOPPING=$4
+  # No packet returns from a goto to the chain that it left. In the chain of the hook, it therefore skips our jump.
+  [[ ${BASH_REMATCH[1]} == g && $4 == "-A $HOOK "* ]] && return
   case ${BASH_REMATCH[1]}:${BASH_REMATCH[2]} in
-    g:*) return 0 ;;
     # In the chain of the hook, RETURN skips our jump. In other chains, the packet only returns to the calling chain.
     j:RETURN) [[ $4 == "-A $HOOK "* ]] ;;
-    j:MASQUERADE | j:MARK | j:CONNMARK | j:LOG | j:NFLOG | j:SET | j:TCPMSS | j:TRACE) return 1 ;;
+    # A dropped packet does not need our rules.
+    j:DROP | j:MASQUERADE | j:MARK | j:CONNMARK | j:LOG | j:NFLOG | j:SET | j:TRACE | j:TEE) return 1 ;;
+    j:TCPMSS | j:TCPOPTSTRIP | j:DSCP | j:TOS | j:ECN | j:TTL | j:HL | j:CLASSIFY | j:CHECKSUM) return 1 ;;
     *) chain_stops_pods "${@:1:3}" "${BASH_REMATCH[2]}" ;;
   esac
 }
 
-# <backend> <family> <table> <target>: can a jump to this target keep pods' packets from being masqueraded? Also true if
-# that is unknown.
+# <backend> <family> <table> <target>: can a jump to this target keep pods' packets from reaching our jump? Also true if
+# that is unknown. Each chain is read once.
 chain_stops_pods() {
-  local rule rules
-  chains=$((chains + 1))
-  ((chains <= max_chains)) || return 0
+  local rule rules known
+  [[ $chains != *" $4 "* ]] || return
+  chains+="$4 "
+  read -r -a known <<<"$chains"
+  ((${#known[@]} <= max_chains)) || return 0
   iptables_save_chain "$@" || return 0
   mapfile -t rules <"$WORK/chain"
   for rule in ${rules[@]+"${rules[@]}"}; do
     stops_pods "${@:1:3}" "${rule#*\] }" && return
   done
   return 1
+}
+
+# <family> <rule>: does the rule match only packets that arrive on an uplink or on the loopback interface? Packets of
+# pods do not.
+arrives_elsewhere() {
+  [[ ${2%% -m *} =~ [^!]\ -i\ ([^ ]+) ]] || return
+  [[ ${BASH_REMATCH[1]} == lo ]] && return
+  is_uplink "$1" "${BASH_REMATCH[1]}"
 }
 
 # <backend> <family> <table>: finds our jumps in the chain that nft_save_chain has saved. nft does not print all matches

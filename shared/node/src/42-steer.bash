@@ -20,6 +20,24 @@ CHANGED_RULES=''
 # these packets still reach our chain.
 steers_with_nft() { list_nft_tables; }
 
+# <family>: can a rule of another program in table mangle keep pods' packets from being steered? STOPPING is that rule.
+# Its place does not matter, because some programs (Calico's Felix) move their rules to the top when they restart.
+may_bypass_steering() {
+  local rule rules chains=' '
+  [[ -n ${STEERED[$1]} && $BACKEND != nft ]] || return
+  steers_with_nft && return 1
+  select_table mangle
+  STOPPING=''
+  iptables_save_chain "$BACKEND" "$1" mangle "$HOOK" || return 0
+  mapfile -t rules <"$WORK/chain"
+  for rule in ${rules[@]+"${rules[@]}"}; do
+    rule=${rule#*\] }
+    [[ $rule != *" -j $OWN" ]] || continue
+    stops_pods "$BACKEND" "$1" mangle "$rule" && return
+  done
+  return 1
+}
+
 # <family>: does our ip rule exist?
 has_steer_rule() {
   local priority rule

@@ -71,6 +71,10 @@ prove_family() {
     not_proven no-forwarding 'the node does not forward IPv6 packets: net.ipv6.conf.all.forwarding is 0'
     return
   fi
+  if may_bypass_steering "$1"; then
+    not_proven steering-bypassed "install nft (package nftables): without it, pods' packets may not be steered, because \
+of this rule in table mangle: $STOPPING"
+  fi
   find_pods "$1"
   if ((${#POD_ADDRESSES[@]} == 0 || ${#PROBES[@]} > 0)); then find_namespaces "$1"; fi
   if ! find_marks "$1"; then
@@ -167,7 +171,8 @@ is_tracked_by_nft() {
 # <rule>: can the rule match packets from pods to the destinations?
 may_match_pods() {
   local words i kind
-  read -r -a words <<<"$1"
+  # Addresses come before all other matches, which can contain any text in comments.
+  read -r -a words <<<"${1%% -m *}"
   for ((i = 1; i + 1 < ${#words[@]}; i++)); do
     case ${words[i - 1]}${words[i]} in
       '!'*) continue ;;

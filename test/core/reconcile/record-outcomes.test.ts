@@ -173,6 +173,7 @@ test.each<[string | undefined, 'retried' | 'final', string]>([
   ['ebpf', 'final', 'nonMasqueradeCIDRs'],
   ['ebpf-unreadable', 'final', 'Check whether a CNI plugin masquerades in eBPF'],
   ['no-namespace', 'final', 'nsenter'],
+  ['steering-bypassed', 'final', 'Install nft'],
 ])(
   'if the node reports the code %s, unproven rules are %s, and the error has advice',
   async (code, end, advice) => {

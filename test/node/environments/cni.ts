@@ -172,21 +172,31 @@ export function calico(pools: readonly string[], pods: readonly Pod[]): NodeNetw
  * connections skip the rest of that chain.
  */
 const mangleJump = 'PREROUTING -m comment --comment "cali:6gwbT8clXdHdC1b1" -j cali-PREROUTING';
-const mangleChains = [
+const mangleChains = (allowAction: 'ACCEPT' | 'RETURN') => [
   ':cali-PREROUTING - [0:0]',
   ':cali-from-host-endpoint - [0:0]',
-  '-A cali-PREROUTING -m comment --comment "cali:6BJqBjBC7crtA-7-" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
-  '-A cali-PREROUTING -m comment --comment "cali:KX7AGNd6rMcDUai6" -m mark --mark 0x10000/0x10000 -j ACCEPT',
+  `-A cali-PREROUTING -m comment --comment "cali:6BJqBjBC7crtA-7-" -m conntrack --ctstate RELATED,ESTABLISHED -j ${allowAction}`,
+  `-A cali-PREROUTING -m comment --comment "cali:KX7AGNd6rMcDUai6" -m mark --mark 0x10000/0x10000 -j ${allowAction}`,
   '-A cali-PREROUTING -m comment --comment "cali:wNH7KsA3ILKJBsY9" -j cali-from-host-endpoint',
-  '-A cali-PREROUTING -m comment --comment "cali:Cg96MgVuoPm7UMRo" -m comment --comment "Host endpoint policy accepted packet." -m mark --mark 0x10000/0x10000 -j ACCEPT',
+  `-A cali-PREROUTING -m comment --comment "cali:Cg96MgVuoPm7UMRo" -m comment --comment "Host endpoint policy accepted packet." -m mark --mark 0x10000/0x10000 -j ${allowAction}`,
 ];
-export const calicoPolicy: NodeNetwork = {
+const policy = (allowAction: 'ACCEPT' | 'RETURN'): NodeNetwork => ({
   setUp: [],
-  rules: table('mangle', ...mangleChains, `-A ${mangleJump}`),
+  rules: table('mangle', ...mangleChains(allowAction), `-A ${mangleJump}`),
   restart: [
-    restoring(table('mangle', ...mangleChains, `-D ${mangleJump}`, `-I ${mangleJump.replace(' ', ' 1 ')}`)),
+    restoring(
+      table(
+        'mangle',
+        ...mangleChains(allowAction),
+        `-D ${mangleJump}`,
+        `-I ${mangleJump.replace(' ', ' 1 ')}`,
+      ),
+    ),
   ],
-};
+});
+export const calicoPolicy = policy('ACCEPT');
+/** The policies of Calico with the setting `iptablesMangleAllowAction: Return`. */
+export const calicoPolicyThatReturns = policy('RETURN');
 
 /**
  * Returns the network of Cilium with iptables-based masquerading (pkg/datapath/iptables/iptables.go). The agent moves

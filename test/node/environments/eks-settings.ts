@@ -1,4 +1,4 @@
-import { calicoPolicy } from './cni';
+import { calicoPolicy, calicoPolicyThatReturns } from './cni';
 import { customNetworking, onVpcPods, podSecurityGroups } from './eks';
 import { type Environment, peerRange } from './environment';
 import { join } from './node-network';
@@ -120,11 +120,19 @@ export const eksSettings: readonly Environment[] = [
   {
     // After a restart, Felix's chain comes first in table mangle, and accepts established connections before our
     // chain marks them.
-    pending: true,
     inLongRun: true,
+    hangsAfterRestart: true,
     name: 'EKS with custom networking, external SNAT and the policies of Calico, on a node without the command nft',
     ...external,
     network: join(external.network, calicoPolicy),
+    missing: [nftCommand],
+    expected: { proven: false, code: 'steering-bypassed' },
+  },
+  {
+    inLongRun: true,
+    name: 'EKS with custom networking, external SNAT and the policies of Calico with iptablesMangleAllowAction=Return, on a node without the command nft',
+    ...external,
+    network: join(external.network, calicoPolicyThatReturns),
     missing: [nftCommand],
     expected: proven,
   },

@@ -90,8 +90,6 @@ export interface Expected {
 /** A kind of node that occurs in practice, and the results that are expected on that node. */
 export interface Environment {
   readonly name: string;
-  /** Set if the node program does not handle this environment yet. */
-  readonly pending?: true;
   /** Set if the environment is too similar to others to be tested in every run. */
   readonly inLongRun?: true;
   /** Set if the environment cannot be built in a user namespace. */
@@ -102,6 +100,8 @@ export interface Environment {
   readonly pods: readonly Pod[];
   /** Set if the pods start only after the rule set is in force. */
   readonly podsStartLate?: true;
+  /** Set if pods' connections to the peer hang from a restart of the network's agents until the next repair. */
+  readonly hangsAfterRestart?: true;
   /** The programs that are missing on the node. */
   readonly missing?: readonly string[];
   readonly network: NodeNetwork;

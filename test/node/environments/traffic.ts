@@ -17,12 +17,15 @@ interface Connection {
 
 /**
  * Returns every connection that the environment describes. After a restart, only connections from pods to the peer are
- * returned, and only those that must arrive.
+ * returned, and only those that arrived before it.
  */
 function connectionsOf(environment: Environment, phase: Phase): Connection[] {
   const pods = environment.podsStartLate && phase === 'before' ? [] : environment.pods;
   const toPeer = pods.map((pod) => fromPodToPeer(pod, phase));
-  if (phase === 'restarted') return toPeer.filter(({ seen }) => seen !== 'dropped');
+  if (phase === 'restarted') {
+    const arrived = toPeer.filter(({ seen }) => seen !== 'dropped');
+    return environment.hangsAfterRestart ? arrived.map((each) => ({ ...each, seen: 'dropped' })) : arrived;
+  }
   return [
     fromNode(environment),
     ...toPeer,
