@@ -6,6 +6,7 @@ import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
 import type { Snapshot } from '../../shared/core/explain/snapshot';
 import type { Address } from '../../shared/core/model/cidr';
 import { PermanentError } from '../../shared/core/model/errors';
+import { definedOnly } from '../../shared/core/util/collections';
 import {
   packetOf,
   resolveDestination,
@@ -32,6 +33,7 @@ interface ExplainOptions extends TargetOptions, PacketOptions {
   readonly from: string;
   readonly to?: string;
   readonly rules?: string;
+  readonly assumeComplete?: boolean;
   readonly node?: string;
   readonly output: Format;
 }
@@ -52,6 +54,10 @@ export function addExplain(program: Command): void {
         .option(
           '--rules <file>',
           'saved rules instead of a live node: output of iptables-save or nft -j list ruleset; - for stdin',
+        )
+        .option(
+          '--assume-complete',
+          'with --rules: treat tables that the saved rules do not show as empty, instead of answering unknown',
         )
         .option('--node <node>', 'the node that the pod runs on: name, ID or CLOUD:ID'),
     )
@@ -130,7 +136,8 @@ function explainSaved(file: string, { from, to }: Endpoints, options: ExplainOpt
   const source = from.pod ?? rejectNonAddress(from);
   const isFromNode = isLocal(snapshot, { family: source.family, address: source.value }) === true;
   const packet = packetOf({ source, isFromNode }, to, options);
-  return { explanation: explain(snapshot, packet), upstream: null };
+  const { assumeComplete } = options;
+  return { explanation: explain(snapshot, packet, definedOnly({ assumeComplete })), upstream: null };
 }
 
 function rejectNonAddress({ text }: SourceEndpoint): Address {

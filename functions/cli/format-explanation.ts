@@ -21,10 +21,14 @@ export function exitCodeOf({ masqueraded, mayBeDropped, cause, fix }: Explanatio
 
 export function formatExplanation(title: string, { explanation, upstream }: ExplainResult): CommandOutput {
   // `redirectedBy` is left out of the document: only doctor uses it.
-  const { masqueraded, mayBeDropped, source, sources, destinations } = explanation;
+  const { masqueraded, masqueradedByTablesShown, notShown, assumedComplete } = explanation;
+  const { mayBeDropped, source, sources, destinations } = explanation;
   const { cause, reason, fix, path, omitted } = explanation;
   const document = {
     masqueraded,
+    masqueradedByTablesShown,
+    notShown,
+    assumedComplete,
     mayBeDropped,
     source,
     sources,
@@ -43,6 +47,7 @@ export function formatExplanation(title: string, { explanation, upstream }: Expl
     verdictColour(explanation)(`Masqueraded: ${formatMasqueraded(explanation)}`),
     `Reason: ${escapeControls(reason)}`,
     sourceLine(explanation),
+    ...notShownLines(explanation),
     ...upstreamLines(upstream),
     ...(fix === null ? [] : [`Fix: ${escapeControls(fix)}`]),
   ];
@@ -55,9 +60,23 @@ function verdictColour(explanation: Explanation) {
   return code === exitCodes.finding ? colours.red : colours.yellow;
 }
 
-function formatMasqueraded({ masqueraded }: Explanation): string {
-  if (masqueraded === 'unknown') return masqueraded;
-  return masqueraded ? 'yes' : 'no';
+function formatMasqueraded(explanation: Explanation): string {
+  const { masqueraded, masqueradedByTablesShown: shown, assumedComplete } = explanation;
+  if (masqueraded !== 'unknown') {
+    const answer = masqueraded ? 'yes' : 'no';
+    return assumedComplete ? `${answer}, if the tables shown are all (--assume-complete)` : answer;
+  }
+  if (shown === 'unknown') return masqueraded;
+  return `unknown; ${shown ? '' : 'not '}masqueraded by the tables shown`;
+}
+
+/** What to do about parts of the node's state that are not shown. */
+function notShownLines({ notShown, assumedComplete }: Explanation): string[] {
+  if (notShown.length === 0) return [];
+  const advice = 'Pass the output of `npx peermasq collect` to show everything';
+  const alternative = assumedComplete ? '' : ', or --assume-complete if there are none';
+  const shown = `Not shown: ${notShown.join('; ')}. Rules there could change the answer.`;
+  return [`${shown} ${advice}${alternative}.`];
 }
 
 function sourceLine({ cause, source, sources }: Explanation): string {

@@ -1,31 +1,47 @@
 import { findRootCause } from './diagnose/cause';
+import { describeMissing } from './diagnose/not-shown';
 import { summarizeTrace } from './diagnose/trace';
 import type { Explanation, SocketAddress } from './explanation';
 import { formatAddress } from './ranges';
+import { withMissingRules } from './simulate/missing';
 import type { Packet } from './simulate/packet';
 import type { Snapshot } from './snapshot';
 import { egressOf, walk } from './simulate/walk';
-import type { EgressVerdict, Evaluation } from './simulate/trace';
+import type { EgressVerdict, Evaluation, Trace } from './simulate/trace';
+
+export interface ExplainOptions {
+  /** Answers as if the node had no other rules than those in the dump. */
+  readonly assumeComplete?: boolean;
+}
 
 /**
  * Follows the first packet of a connection through a node's rules. If the snapshot and the packet do not determine
  * whether a rule matches, both outcomes are followed. The result is `unknown` if the two outcomes lead to different
- * results.
+ * results. It is also `unknown` if rules that the dump does not show could change it.
  */
-export function explain(snapshot: Snapshot, packet: Packet): Explanation {
+export function explain(
+  snapshot: Snapshot,
+  packet: Packet,
+  { assumeComplete = false }: ExplainOptions = {},
+): Explanation {
   const trace = walk(snapshot, packet);
-  const egress = egressOf(trace);
-  const sources = sourcesOf(egress, packet);
-  const isComplete = egress.every(({ translation }) => translation?.sources.length !== 0);
+  const shown = outcomeOf(trace, packet);
+  const possible = possibleOutcome(snapshot, packet, shown);
+  const isAffected = !isSameOutcome(shown, possible);
+  const { masqueraded, source, mayBeDropped } = assumeComplete ? shown : possible;
+  const missing = snapshot.missing.filter(({ family }) => family === packet.destination.family);
   const { cause, reason, fix } = findRootCause({ snapshot, packet, trace });
   const { path, omitted } = summarizeTrace(trace.evaluations);
   return {
-    masqueraded: isMasqueraded(egress),
-    source: isComplete && sources.length === 1 ? (sources[0] ?? null) : null,
-    sources,
-    destinations: destinationsOf(egress, packet),
+    masqueraded,
+    masqueradedByTablesShown: shown.masqueraded,
+    notShown: isAffected ? describeMissing(missing) : [],
+    assumedComplete: isAffected && assumeComplete,
+    source,
+    sources: shown.sources,
+    destinations: destinationsOf(egressOf(trace), packet),
     redirectedBy: trace.evaluations.filter(isRedirecting).map(({ rule }) => rule.text),
-    mayBeDropped: egress.length > 0 && trace.verdicts.some(({ kind }) => kind === 'dropped'),
+    mayBeDropped,
     path,
     omitted,
     cause,
@@ -33,6 +49,40 @@ export function explain(snapshot: Snapshot, packet: Packet): Explanation {
     fix,
   };
 }
+
+/** The fields of an explanation that depend on all rules of the node. */
+interface Outcome extends Pick<Explanation, 'masqueraded' | 'source' | 'sources' | 'mayBeDropped'> {
+  readonly leavesNode: boolean;
+}
+
+function outcomeOf({ verdicts }: Trace, packet: Packet): Outcome {
+  const egress = verdicts.filter((verdict) => verdict.kind === 'egress');
+  const sources = sourcesOf(egress, packet);
+  const isComplete = egress.every(({ translation }) => translation?.sources.length !== 0);
+  const leavesNode = egress.length > 0;
+  return {
+    leavesNode,
+    masqueraded: isMasqueraded(egress),
+    source: isComplete && sources.length === 1 ? (sources[0] ?? null) : null,
+    sources,
+    mayBeDropped: leavesNode && verdicts.some(({ kind }) => kind === 'dropped'),
+  };
+}
+
+/** Returns the outcome if the rules that the dump does not show may do anything. */
+function possibleOutcome(snapshot: Snapshot, packet: Packet, shown: Outcome): Outcome {
+  const { family } = packet.destination;
+  if (!snapshot.missing.some((part) => part.family === family)) return shown;
+  const possible = outcomeOf(walk(withMissingRules(snapshot, family), packet), packet);
+  if (possible.leavesNode === shown.leavesNode) return possible;
+  return { ...possible, masqueraded: 'unknown', source: null };
+}
+
+const isSameOutcome = (a: Outcome, b: Outcome) =>
+  a.leavesNode === b.leavesNode &&
+  a.masqueraded === b.masqueraded &&
+  a.source === b.source &&
+  a.mayBeDropped === b.mayBeDropped;
 
 function isMasqueraded(egress: readonly EgressVerdict[]): boolean | 'unknown' {
   const translated = egress.filter(({ translation }) => translation !== undefined);

@@ -44,8 +44,17 @@ export interface SocketAddress {
   readonly port: number | null;
 }
 
+/**
+ * What happens to a packet. Rules that the dump does not show may change that: then `masqueraded` is `unknown` and
+ * `source` is null, unless the caller assumed that the dump is complete. All other fields are about the rules shown.
+ */
 export interface Explanation {
   readonly masqueraded: boolean | 'unknown';
+  readonly masqueradedByTablesShown: boolean | 'unknown';
+  /** What the dump does not show and could change the answer, such as `iptables-legacy`. */
+  readonly notShown: readonly string[];
+  /** Whether the answer holds only if the parts in `notShown` have no rules for the packet. */
+  readonly assumedComplete: boolean;
   /** The source address with which the packet leaves the node. Null if there are several, or if it is unknown. */
   readonly source: string | null;
   /** All known source addresses with which the packet may leave the node. */

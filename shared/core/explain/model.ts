@@ -1,6 +1,7 @@
 import { PermanentError } from '../model/errors';
 
-export type Backend = 'iptables-nft' | 'iptables-legacy' | 'nft';
+/** `iptables` stands for one of its two backends, if the dump does not show which one. */
+export type Backend = 'iptables-nft' | 'iptables-legacy' | 'iptables' | 'nft';
 export type Family = 4 | 6;
 export type Hook = 'prerouting' | 'forward' | 'output' | 'postrouting';
 export type Side = 'source' | 'destination';
@@ -140,6 +141,8 @@ export interface Table {
   readonly nft?: { readonly family: string; readonly name: string };
   readonly families: readonly Family[];
   readonly chains: Map<string, Chain>;
+  /** Whether the dump shows only a part of the table. */
+  readonly isFragment?: boolean;
 }
 
 /** Returns the chain that a target jumps to. */

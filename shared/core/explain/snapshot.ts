@@ -74,6 +74,20 @@ export interface RoutingRule {
   readonly mark: { readonly value: number; readonly mask: number } | undefined;
 }
 
+/** A part of the node's state that the dump neither shows nor shows to be absent. */
+export type MissingPart = { readonly family: Family } & (
+  | {
+      readonly kind: 'tables';
+      /** `iptables` stands for its other backend, if the dump does not show which of the two it contains. */
+      readonly backend: Backend;
+      /** The names of tables of iptables. Undefined if no table of the backend is shown, and for nft. */
+      readonly names: readonly string[] | undefined;
+      /** The names of those tables of which a part is shown. */
+      readonly fragments: readonly string[];
+    }
+  | { readonly kind: 'addresses' | 'routes' | 'routing-rules' }
+);
+
 /** The rules, sets, addresses and routes of a node, as far as the dump shows them. */
 export interface Snapshot {
   readonly baseChains: readonly BaseChain[];
@@ -88,4 +102,5 @@ export interface Snapshot {
   readonly routingRules: readonly RoutingRule[];
   /** What was assumed about the input, and which lines were passed over. */
   readonly warnings: readonly string[];
+  readonly missing: readonly MissingPart[];
 }

@@ -53,6 +53,9 @@ export const forcedBackfill = 'npx peermasq backfill --force --node 4711';
 
 export const masqueraded: Explanation = {
   masqueraded: true,
+  masqueradedByTablesShown: true,
+  notShown: [],
+  assumedComplete: false,
   source: '10.209.0.2',
   sources: ['10.209.0.2'],
   destinations: [{ address: '10.193.0.3', port: 443 }],
@@ -67,6 +70,7 @@ export const masqueraded: Explanation = {
 export const notMasqueraded: Explanation = {
   ...masqueraded,
   masqueraded: false,
+  masqueradedByTablesShown: false,
   source: '10.132.0.10',
   sources: ['10.132.0.10'],
   cause: 'no-rule',

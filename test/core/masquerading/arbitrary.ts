@@ -107,6 +107,9 @@ const causes = [
 ] as const satisfies Cause[];
 const explanation: fc.Arbitrary<Explanation> = fc.record({
   masqueraded: fc.constantFrom<(boolean | 'unknown')[]>(true, false, 'unknown'),
+  masqueradedByTablesShown: fc.constantFrom<(boolean | 'unknown')[]>(true, false, 'unknown'),
+  notShown: fc.constant([]),
+  assumedComplete: fc.constant(false),
   source: fc.constantFrom('10.0.0.1', '192.0.2.7', null),
   sources: fc.subarray(['10.0.0.1', '192.0.2.7', '10.1.0.9']),
   destinations: fc.constant([]),

@@ -79,7 +79,9 @@ function countOwnRules(table: Table): number {
  */
 function backendOf(snapshot: Snapshot): Backend {
   const { backends } = snapshot;
-  const printed = (['iptables-nft', 'iptables-legacy', 'nft'] as const).find((one) => backends.has(one));
+  const printed = (['iptables-nft', 'iptables-legacy', 'iptables', 'nft'] as const).find((one) =>
+    backends.has(one),
+  );
   return nodeBackendOf(snapshot) ?? printed ?? 'iptables-nft';
 }
 

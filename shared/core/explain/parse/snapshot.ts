@@ -70,6 +70,7 @@ class SnapshotBuilder {
       routes: this.routes,
       routingRules: this.routingRules,
       warnings: this.warnings,
+      missing: [],
     };
   }
 

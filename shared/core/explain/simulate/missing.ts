@@ -1,0 +1,98 @@
+import {
+  unknownMatch,
+  type BaseChain,
+  type Chain,
+  type Family,
+  type Hook,
+  type Rule,
+  type RuleTarget,
+} from '../model';
+import type { Snapshot, MissingPart } from '../snapshot';
+
+type MissingTables = Extract<MissingPart, { kind: 'tables' }>;
+
+/** The hooks of the tables of iptables, as far as they are on a packet's way through the node. */
+const tableHooks: Readonly<Record<string, readonly Hook[]>> = {
+  raw: ['prerouting', 'output'],
+  mangle: ['prerouting', 'forward', 'output', 'postrouting'],
+  nat: ['prerouting', 'output', 'postrouting'],
+  filter: ['forward', 'output'],
+  security: ['forward', 'output'],
+};
+
+/** The tables of iptables whose rules can affect a packet on its way through the node. */
+export const iptablesTables = Object.keys(tableHooks);
+
+const tablePriorities: Readonly<Record<string, number>> = { raw: -300, mangle: -150, security: 50 };
+
+function priorityOf(table: string, hook: Hook): number {
+  if (table === 'nat') return hook === 'postrouting' ? 100 : -100;
+  return tablePriorities[table] ?? 0;
+}
+
+/**
+ * Returns the snapshot with chains in place of the tables that the dump does not show. Their rules may do anything that
+ * rules can do there, so a walk through this snapshot has every result that such rules can cause.
+ */
+export function withMissingRules(snapshot: Snapshot, family: Family): Snapshot {
+  const missing = snapshot.missing.filter((part) => part.family === family);
+  // A table of which only a part is shown is one of the missing tables.
+  const shown = snapshot.baseChains.filter(({ table }) => table.isFragment !== true);
+  const added = missing
+    .filter((part) => part.kind === 'tables')
+    .flatMap((part) => (part.backend === 'nft' ? nftChains(part, shown) : iptablesChains(part)));
+  const isMissing = (kind: MissingPart['kind']) => missing.some((part) => part.kind === kind);
+  return {
+    ...snapshot,
+    baseChains: [...shown, ...added],
+    addresses: isMissing('addresses') ? [] : snapshot.addresses,
+    routes: isMissing('routes') ? [] : snapshot.routes,
+    routingRules: isMissing('routing-rules') ? [anyRoutingRule(family)] : snapshot.routingRules,
+  };
+}
+
+const anyRoutingRule = (family: Family) => ({ family, from: undefined, to: undefined, mark: undefined });
+
+function iptablesChains({ backend, family, names = iptablesTables }: MissingTables): BaseChain[] {
+  return names.flatMap((name) =>
+    (tableHooks[name] ?? []).map((hook) =>
+      missingChain({ backend, name, family, hook, priority: priorityOf(name, hook) }),
+    ),
+  );
+}
+
+/** nft allows chains at every priority, so one is placed before each chain that is shown. */
+function nftChains({ backend, family }: MissingTables, shown: readonly BaseChain[]): BaseChain[] {
+  const natChains = (tableHooks['nat'] ?? []).map((hook) =>
+    missingChain({ backend, name: 'nat', family, hook, priority: priorityOf('nat', hook) }),
+  );
+  const otherChains = (tableHooks['mangle'] ?? []).flatMap((hook) => {
+    const priorities = shown.filter((baseChain) => baseChain.hook === hook).map(({ priority }) => priority);
+    const earliest = -400;
+    return [...new Set([earliest, priorityOf('nat', hook), ...priorities])].map((priority) =>
+      missingChain({ backend, name: 'filter', family, hook, priority: priority - 0.5 }),
+    );
+  });
+  return [...natChains, ...otherChains];
+}
+
+type MissingChain = Pick<BaseChain, 'hook' | 'priority'> & {
+  readonly backend: MissingTables['backend'];
+  readonly family: Family;
+  readonly name: string;
+};
+
+function missingChain({ backend, name, family, hook, priority }: MissingChain): BaseChain {
+  const isBeforeConntrack = priority < -200 && (hook === 'prerouting' || hook === 'output');
+  const rules = [missingRule(1, 'unknown'), ...(isBeforeConntrack ? [missingRule(2, 'notrack')] : [])];
+  const chain: Chain = { name: hook.toUpperCase(), rules };
+  const table = { backend, name, families: [family], chains: new Map([[chain.name, chain]]) };
+  return { table, chain, hook, isNat: name === 'nat', priority, policy: 'accept' };
+}
+
+const missingRule = (number: number, kind: Extract<RuleTarget['kind'], 'unknown' | 'notrack'>): Rule => ({
+  number,
+  text: '(a rule that is not shown)',
+  matches: [unknownMatch('its matches', 'not shown')],
+  targets: [{ kind }],
+});
