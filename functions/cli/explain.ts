@@ -2,6 +2,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { explain } from '../../shared/core/explain/explain';
 import { withDecision } from '../../shared/core/explain/with-decision';
 import { isLocal } from '../../shared/core/explain/simulate/routing';
+import { decodeInput } from '../../shared/core/explain/parse/input';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
 import type { Snapshot } from '../../shared/core/explain/snapshot';
 import type { Address } from '../../shared/core/model/cidr';
@@ -17,14 +18,7 @@ import {
 } from './connection';
 import { exitCodeOf, formatExplanation, type ExplainResult } from './format-explanation';
 import { gatherFindings, snapshotHelp } from './gather-findings';
-import {
-  addExamples,
-  atLeast,
-  clusterOption,
-  outputOption,
-  readTextFile,
-  withTargetOptions,
-} from './options';
+import { addExamples, atLeast, clusterOption, outputOption, readBytes, withTargetOptions } from './options';
 import { print, type CommandOutput, type Format } from './output';
 import { showOverview } from './overview';
 import type { TargetOptions } from './targets';
@@ -117,6 +111,7 @@ async function explainLive(endpoints: Endpoints, options: ExplainOptions): Promi
     explanation: withDecision(rules, decision),
     // Not checked for UDP, because the cloud's firewall checks cover only TCP.
     upstream: options.protocol === 'udp' ? null : reach,
+    warnings: [],
   };
 }
 
@@ -129,7 +124,9 @@ function overviewOfSaved(from: SourceEndpoint, options: ExplainOptions): Command
 }
 
 const readSavedRules = (file: string): Snapshot =>
-  parseSnapshot(readTextFile(file, 'Pass a file with the output of `iptables-save`, or - for stdin.'));
+  parseSnapshot(
+    decodeInput(readBytes(file, 'Pass a file with the output of `npx peermasq collect`, or - for stdin.')),
+  );
 
 function explainSaved(file: string, { from, to }: Endpoints, options: ExplainOptions): ExplainResult {
   const snapshot = readSavedRules(file);
@@ -137,7 +134,8 @@ function explainSaved(file: string, { from, to }: Endpoints, options: ExplainOpt
   const isFromNode = isLocal(snapshot, { family: source.family, address: source.value }) === true;
   const packet = packetOf({ source, isFromNode }, to, options);
   const { assumeComplete } = options;
-  return { explanation: explain(snapshot, packet, definedOnly({ assumeComplete })), upstream: null };
+  const explanation = explain(snapshot, packet, definedOnly({ assumeComplete }));
+  return { explanation, upstream: null, warnings: snapshot.warnings };
 }
 
 function rejectNonAddress({ text }: SourceEndpoint): Address {

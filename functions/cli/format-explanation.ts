@@ -8,6 +8,8 @@ export interface ExplainResult {
   readonly explanation: Explanation;
   /** The checks of the path after the node; null if that path was not checked. */
   readonly upstream: readonly Check[] | null;
+  /** What was assumed about the saved rules, and which of their lines were passed over. */
+  readonly warnings: readonly string[];
 }
 
 const findingCauses: ReadonlySet<string> = new Set(['dropped', 'wrong-backend', 'untracked']);
@@ -19,7 +21,10 @@ export function exitCodeOf({ masqueraded, mayBeDropped, cause, fix }: Explanatio
   return mayBeDropped ? exitCodes.unknown : exitCodes.ok;
 }
 
-export function formatExplanation(title: string, { explanation, upstream }: ExplainResult): CommandOutput {
+export function formatExplanation(
+  title: string,
+  { explanation, upstream, warnings }: ExplainResult,
+): CommandOutput {
   // `redirectedBy` is left out of the document: only doctor uses it.
   const { masqueraded, masqueradedByTablesShown, notShown, assumedComplete } = explanation;
   const { mayBeDropped, source, sources, destinations } = explanation;
@@ -39,6 +44,7 @@ export function formatExplanation(title: string, { explanation, upstream }: Expl
     path,
     omitted,
     upstream,
+    warnings,
   };
   const lines = [
     colours.bold(title),
@@ -48,6 +54,7 @@ export function formatExplanation(title: string, { explanation, upstream }: Expl
     `Reason: ${escapeControls(reason)}`,
     sourceLine(explanation),
     ...notShownLines(explanation),
+    ...warnings.map((warning) => `Warning: ${escapeControls(warning)}`),
     ...upstreamLines(upstream),
     ...(fix === null ? [] : [`Fix: ${escapeControls(fix)}`]),
   ];

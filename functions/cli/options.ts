@@ -78,15 +78,20 @@ export function readConfig(file: string): Config {
   );
 }
 
+/** Reads a file as UTF-8, without the byte order mark that some editors and shells write. */
+export const readTextFile = (file: string, advice: string): string =>
+  readBytes(file, advice)
+    .toString('utf8')
+    .replace(/^\ufeff/, '');
+
 /**
  * Reads a file, or stdin for `-`.
  * @param advice the advice in the error
  * @throws PermanentError if the file cannot be read
  */
-export function readTextFile(file: string, advice: string): string {
+export function readBytes(file: string, advice: string): Buffer {
   try {
-    // Strips a byte order mark, which some editors and shells write.
-    return readFileSync(file === '-' ? process.stdin.fd : file, 'utf8').replace(/^\ufeff/, '');
+    return readFileSync(file === '-' ? process.stdin.fd : file);
   } catch (cause) {
     throw new PermanentError('unreadable-file', `Cannot read ${file}: ${messageOf(cause)}`, {
       advice,

@@ -27,7 +27,7 @@ export interface CliHome {
    * Writes a file to the home folder.
    * @returns the path of the file
    */
-  readonly write: (name: string, text: string) => string;
+  readonly write: (name: string, text: string | Buffer) => string;
   /** Runs the command line from dist/, as a user would. */
   readonly peermasq: (args: readonly string[], options?: CliRunOptions) => Promise<CliResult>;
   readonly close: () => void;

@@ -79,3 +79,13 @@ test('without --to, explain prints what the node does for every destination, and
     ]),
   );
 });
+
+test('explain reads a file in UTF-16 and prints what it assumed, as text and as JSON', async () => {
+  const rules = '-A POSTROUTING ! -d 10.0.0.0/8 -j MASQUERADE\r\n';
+  const file = home.write('utf16.txt', Buffer.from(`\ufeff${rules}`, 'utf16le'));
+  const { stdout } = await home.peermasq(explain(peer, '--rules', file));
+  const warning = 'The rules in line 1 name no table: table nat is assumed.';
+  expect(stdout).toContain(`\nWarning: ${warning}\n`);
+  const json = await home.peermasq(explain(peer, '--rules', file, '-o', 'json'));
+  expect(JSON.parse(json.stdout)).toMatchObject({ warnings: [warning] });
+});
