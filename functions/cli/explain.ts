@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { explain } from '../../shared/core/explain/explain';
+import { wants, type Want } from '../../shared/core/explain/explanation';
 import { withDecision } from '../../shared/core/explain/with-decision';
 import { isLocal } from '../../shared/core/explain/simulate/routing';
 import { decodeInput } from '../../shared/core/explain/parse/input';
@@ -24,6 +25,7 @@ import { showOverview } from './overview';
 import type { TargetOptions } from './targets';
 
 interface ExplainOptions extends TargetOptions, PacketOptions {
+  readonly want: Want;
   readonly from: string;
   readonly to?: string;
   readonly rules?: string;
@@ -38,7 +40,7 @@ export function addExplain(program: Command): void {
       program
         .command('explain')
         .description(
-          'trace a packet through the rules of a node: which rule masquerades it, or why none does. Exits with 2 if the packet should be masqueraded but is not',
+          'trace a packet through the rules of a node: which rule masquerades it, or why none does. Exits with 2 if that is not what --want says',
         )
         .requiredOption('--from <pod>', 'pod address, NAMESPACE/POD (looked up with kubectl), or node')
         .option(
@@ -78,6 +80,7 @@ export function addExplain(program: Command): void {
     '{ sudo iptables-save; sudo ipset save; ip -o addr; ip route; ip rule; } > rules.txt',
     'npx peermasq explain --rules rules.txt --from 10.132.0.10 --to 10.193.0.3:32191',
     'npx peermasq explain --rules rules.txt --from 10.132.0.10',
+    'npx peermasq explain --rules rules.txt --from 10.132.0.10 --to 10.193.0.3:32191 --want direct',
     '{ sudo nft -j list ruleset; ip -o addr; ip route; ip rule; } | npx peermasq explain --rules - --from 10.132.0.10 --to 10.193.0.3:32191 -o json',
   ]);
 }
@@ -85,6 +88,11 @@ export function addExplain(program: Command): void {
 const withPacketOptions = (command: Command): Command =>
   command
     .addOption(new Option('--protocol <name>', 'protocol').choices(['tcp', 'udp']).default('tcp'))
+    .addOption(
+      new Option('--want <source>', "what the packet should leave with: the node's address, or its own")
+        .choices(wants)
+        .default('masqueraded'),
+    )
     .option('--source-port <port>', 'source port, needed only if a rule matches on it', parsePort)
     .option('--in <interface>', 'input interface, if the saved rules do not show it')
     .option('--out <interface>', 'output interface, if the saved rules do not show it');
@@ -133,8 +141,8 @@ function explainSaved(file: string, { from, to }: Endpoints, options: ExplainOpt
   const source = from.pod ?? rejectNonAddress(from);
   const isFromNode = isLocal(snapshot, { family: source.family, address: source.value }) === true;
   const packet = packetOf({ source, isFromNode }, to, options);
-  const { assumeComplete } = options;
-  const explanation = explain(snapshot, packet, definedOnly({ assumeComplete }));
+  const { want, assumeComplete } = options;
+  const explanation = explain(snapshot, packet, definedOnly({ want, assumeComplete }));
   return { explanation, upstream: null, warnings: snapshot.warnings };
 }
 

@@ -1,5 +1,5 @@
 import type { Check } from '../../shared/core/doctor/check';
-import type { Explanation, Step } from '../../shared/core/explain/explanation';
+import { isAsWanted, type Explanation, type Step } from '../../shared/core/explain/explanation';
 import { escapeControls } from '../../shared/core/util/shell';
 import { exitCodes } from './exit';
 import { colours, table, type CommandOutput } from './output';
@@ -12,13 +12,11 @@ export interface ExplainResult {
   readonly warnings: readonly string[];
 }
 
-const findingCauses: ReadonlySet<string> = new Set(['dropped', 'wrong-backend', 'untracked']);
-
 /** The exit code of explain. A packet that needs no masquerading, or does not leave the node, is not a finding. */
-export function exitCodeOf({ masqueraded, mayBeDropped, cause, fix }: Explanation): number {
-  if (masqueraded === 'unknown') return exitCodes.unknown;
-  if (findingCauses.has(cause) || (!masqueraded && fix !== null)) return exitCodes.finding;
-  return mayBeDropped ? exitCodes.unknown : exitCodes.ok;
+export function exitCodeOf(explanation: Explanation): number {
+  if (explanation.masqueraded === 'unknown') return exitCodes.unknown;
+  if (!isAsWanted(explanation)) return exitCodes.finding;
+  return explanation.mayBeDropped ? exitCodes.unknown : exitCodes.ok;
 }
 
 export function formatExplanation(
@@ -26,10 +24,11 @@ export function formatExplanation(
   { explanation, upstream, warnings }: ExplainResult,
 ): CommandOutput {
   // `redirectedBy` is left out of the document: only doctor uses it.
-  const { masqueraded, masqueradedByTablesShown, notShown, assumedComplete } = explanation;
-  const { mayBeDropped, source, sources, destinations } = explanation;
-  const { cause, reason, fix, path, omitted } = explanation;
+  const { want, masqueraded, masqueradedByTablesShown, notShown, assumedComplete } = explanation;
+  const { mayBeDropped, source, sources, hasUnknownSource, destinations } = explanation;
+  const { cause, reason, evidence, fix, lastingFix, path, omitted } = explanation;
   const document = {
+    want,
     masqueraded,
     masqueradedByTablesShown,
     notShown,
@@ -37,10 +36,13 @@ export function formatExplanation(
     mayBeDropped,
     source,
     sources,
+    hasUnknownSource,
     destinations,
     cause,
     reason,
+    evidence,
     fix,
+    lastingFix,
     path,
     omitted,
     upstream,
@@ -54,9 +56,10 @@ export function formatExplanation(
     `Reason: ${escapeControls(reason)}`,
     sourceLine(explanation),
     ...notShownLines(explanation),
+    ...evidence.map((line) => `Evidence: ${escapeControls(line)}`),
     ...warnings.map((warning) => `Warning: ${escapeControls(warning)}`),
     ...upstreamLines(upstream),
-    ...(fix === null ? [] : [`Fix: ${escapeControls(fix)}`]),
+    ...fixLines(explanation),
   ];
   return { document, text: lines.join('\n') };
 }
@@ -86,10 +89,21 @@ function notShownLines({ notShown, assumedComplete }: Explanation): string[] {
   return [`${shown} ${advice}${alternative}.`];
 }
 
-function sourceLine({ cause, source, sources }: Explanation): string {
+function sourceLine({ cause, sources, hasUnknownSource }: Explanation): string {
   if (cause === 'dropped' || cause === 'stays-on-node') return 'The packet does not leave the node.';
-  const address = source ?? (sources.join(' or ') || 'unknown, the rules do not show it');
-  return `Source address: ${address}`;
+  if (sources.length === 0) return 'Source address: unknown, the rules do not show it';
+  const unknown = hasUnknownSource ? ['another that the rules do not show'] : [];
+  return `Source address: ${[...sources, ...unknown].join(' or ')}`;
+}
+
+/** The command is for one pod and one destination, and lasts until a program or a reboot rewrites the rules. */
+function fixLines({ fix, lastingFix }: Explanation): string[] {
+  return [
+    ...(fix === null ? [] : [`Fix: ${escapeControls(fix)}`]),
+    ...(lastingFix === null
+      ? []
+      : [`Lasting fix (${lastingFix.owner}): ${escapeControls(lastingFix.advice)}`]),
+  ];
 }
 
 function pathTable(path: readonly Step[]): string {

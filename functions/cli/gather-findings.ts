@@ -2,7 +2,7 @@ import type { Deadline } from '../../shared/core/cloud';
 import type { Check } from '../../shared/core/doctor/check';
 import type { Findings } from '../../shared/core/doctor/findings';
 import { sourcePortsIn } from '../../shared/core/doctor/source-ports';
-import { explain } from '../../shared/core/explain/explain';
+import { explain, type ExplainOptions } from '../../shared/core/explain/explain';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
 import { decide } from '../../shared/core/masquerading/decide';
 import { decideByReturnRoute, type Decision } from '../../shared/core/masquerading/decision';
@@ -24,7 +24,7 @@ export const snapshotHelp = `
 To read the rules of a node, AWS nodes get an SSM command that changes nothing. On Google Cloud the metadata key
 peermasq-snapshot is set on the instance and removed afterwards.`;
 
-export type FindingsOptions = TargetOptions & PacketOptions;
+export type FindingsOptions = TargetOptions & PacketOptions & ExplainOptions;
 
 interface Endpoints {
   readonly from: SourceEndpoint;
@@ -122,7 +122,8 @@ async function explainOnNode(
     const dump = await runWithCleanup((signal) =>
       target.inspection.takeSnapshot(node, deadlineOf(options), signal),
     );
-    const rules = explain(parseSnapshot(dump), packetOf(source, to, options));
+    const packet = packetOf(source, to, options);
+    const rules = explain(parseSnapshot(dump), packet, definedOnly({ want: options.want }));
     return { rules, ports: sourcePortsIn(dump) };
   } catch (error) {
     if (error instanceof PeermasqError) return { rules: error, ports: [] };

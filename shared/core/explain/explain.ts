@@ -1,7 +1,11 @@
 import { findRootCause } from './diagnose/cause';
 import { describeMissing } from './diagnose/not-shown';
+import { gatherEvidence } from './diagnose/evidence';
+import { findFix, findFixWithoutPeermasq, type FixRequest } from './diagnose/fix';
+import { findLastingFix } from './diagnose/owner';
+import type { TracedPacket } from './diagnose/root-cause';
 import { summarizeTrace } from './diagnose/trace';
-import type { Explanation, SocketAddress } from './explanation';
+import { isAsWanted, type Cause, type Explanation, type SocketAddress, type Want } from './explanation';
 import { formatAddress } from './ranges';
 import { withMissingRules } from './simulate/missing';
 import type { Packet } from './simulate/packet';
@@ -10,6 +14,8 @@ import { egressOf, walk } from './simulate/walk';
 import type { EgressVerdict, Evaluation, Trace } from './simulate/trace';
 
 export interface ExplainOptions {
+  /** What the packet's source should be. The fix makes it so. */
+  readonly want?: Want;
   /** Answers as if the node had no other rules than those in the dump. */
   readonly assumeComplete?: boolean;
 }
@@ -22,7 +28,7 @@ export interface ExplainOptions {
 export function explain(
   snapshot: Snapshot,
   packet: Packet,
-  { assumeComplete = false }: ExplainOptions = {},
+  { want = 'masqueraded', assumeComplete = false }: ExplainOptions = {},
 ): Explanation {
   const trace = walk(snapshot, packet);
   const shown = outcomeOf(trace, packet);
@@ -30,15 +36,21 @@ export function explain(
   const isAffected = !isSameOutcome(shown, possible);
   const { masqueraded, source, mayBeDropped } = assumeComplete ? shown : possible;
   const missing = snapshot.missing.filter(({ family }) => family === packet.destination.family);
-  const { cause, reason, fix } = findRootCause({ snapshot, packet, trace });
+  const traced = { snapshot, packet, trace };
+  const rootCause = findRootCause(traced);
+  const { cause, reason } = rootCause;
   const { path, omitted } = summarizeTrace(trace.evaluations);
+  const isWrong = !isAsWanted({ want, masqueraded: shown.masqueraded, cause });
+  const needsFix = isWrong && (cause === 'dropped' || isNatShown(traced));
   return {
+    want,
     masqueraded,
     masqueradedByTablesShown: shown.masqueraded,
     notShown: isAffected ? describeMissing(missing) : [],
     assumedComplete: isAffected && assumeComplete,
     source,
     sources: shown.sources,
+    hasUnknownSource: shown.hasUnknownSource,
     destinations: destinationsOf(egressOf(trace), packet),
     redirectedBy: trace.evaluations.filter(isRedirecting).map(({ rule }) => rule.text),
     mayBeDropped,
@@ -46,25 +58,51 @@ export function explain(
     omitted,
     cause,
     reason,
-    fix,
+    evidence: gatherEvidence(rootCause),
+    fix: needsFix ? (fixFor({ snapshot, packet, want }, cause) ?? null) : null,
+    lastingFix: needsFix ? findLastingFix(traced, rootCause, want) : null,
   };
 }
 
+const fixFor = (request: FixRequest, cause: Cause): string | undefined =>
+  cause === 'wrong-backend' && request.want === 'masqueraded'
+    ? findFixWithoutPeermasq(request)
+    : findFix(request);
+
+/** Whether the dump shows the nat rules of a backend, so that a fix is more than a guess. */
+function isNatShown({ snapshot: { baseChains, missing }, packet, trace }: TracedPacket): boolean {
+  const { family } = packet.destination;
+  if (trace.evaluations.some(({ baseChain }) => baseChain.unreadable !== undefined)) return false;
+  const isNatMissing = missing.some(
+    (part) => part.kind === 'tables' && part.family === family && (part.names?.includes('nat') ?? true),
+  );
+  return (
+    !isNatMissing ||
+    baseChains.some(
+      ({ table, isNat, hook }) => isNat && hook === 'postrouting' && table.families.includes(family),
+    )
+  );
+}
+
 /** The fields of an explanation that depend on all rules of the node. */
-interface Outcome extends Pick<Explanation, 'masqueraded' | 'source' | 'sources' | 'mayBeDropped'> {
+interface Outcome extends Pick<
+  Explanation,
+  'masqueraded' | 'source' | 'sources' | 'hasUnknownSource' | 'mayBeDropped'
+> {
   readonly leavesNode: boolean;
 }
 
 function outcomeOf({ verdicts }: Trace, packet: Packet): Outcome {
   const egress = verdicts.filter((verdict) => verdict.kind === 'egress');
   const sources = sourcesOf(egress, packet);
-  const isComplete = egress.every(({ translation }) => translation?.sources.length !== 0);
+  const hasUnknownSource = egress.some(({ translation }) => translation?.sources.length === 0);
   const leavesNode = egress.length > 0;
   return {
     leavesNode,
     masqueraded: isMasqueraded(egress),
-    source: isComplete && sources.length === 1 ? (sources[0] ?? null) : null,
+    source: !hasUnknownSource && sources.length === 1 ? (sources[0] ?? null) : null,
     sources,
+    hasUnknownSource,
     mayBeDropped: leavesNode && verdicts.some(({ kind }) => kind === 'dropped'),
   };
 }

@@ -16,6 +16,17 @@ export interface Step {
   readonly reason: string;
 }
 
+/** What the user wants for the packet: the node's address as its source, or its own. */
+export const wants = ['masqueraded', 'direct'] as const;
+export type Want = (typeof wants)[number];
+
+/** How to change the behavior in the configuration of the program that wrote the deciding rule. */
+export interface LastingFix {
+  /** The program, such as `ip-masq-agent`. */
+  readonly owner: string;
+  readonly advice: string;
+}
+
 /** Why the packet leaves with its source address. */
 export type Cause =
   /** A rule changes the packet's source. */
@@ -32,6 +43,8 @@ export type Cause =
   | 'wrong-backend'
   /** The packet is not masqueraded, but the peer has a route to the pod according to the cloud's routes. */
   | 'not-needed'
+  /** The node itself sends the packet, so its source is an address of the node already. */
+  | 'from-node'
   /** The destination is the node itself. */
   | 'stays-on-node'
   /** A rule, a chain policy or a route drops the packet. */
@@ -49,6 +62,7 @@ export interface SocketAddress {
  * `source` is null, unless the caller assumed that the dump is complete. All other fields are about the rules shown.
  */
 export interface Explanation {
+  readonly want: Want;
   readonly masqueraded: boolean | 'unknown';
   readonly masqueradedByTablesShown: boolean | 'unknown';
   /** What the dump does not show and could change the answer, such as `iptables-legacy`. */
@@ -59,6 +73,8 @@ export interface Explanation {
   readonly source: string | null;
   /** All known source addresses with which the packet may leave the node. */
   readonly sources: readonly string[];
+  /** Whether the packet may also leave with a source address that is not in `sources`, because it is unknown. */
+  readonly hasUnknownSource: boolean;
   /** All destinations to which the packet may leave the node. Empty if the packet does not leave. */
   readonly destinations: readonly SocketAddress[];
   /** The rules that change the packet's destination, as they appear in the dump. */
@@ -70,6 +86,24 @@ export interface Explanation {
   readonly omitted: number;
   readonly cause: Cause;
   readonly reason: string;
-  /** The command that makes the packet leave with the node's address. Null if nothing needs fixing. */
+  /** Counters and tracked connections that support the explanation. */
+  readonly evidence: readonly string[];
+  /**
+   * The commands after which the packet leaves as wanted, until a program rewrites the rules. Null if it does already,
+   * or if no added rule would help.
+   */
   readonly fix: string | null;
+  readonly lastingFix: LastingFix | null;
+}
+
+/** Whether the packet leaves the node as wanted, or does not have to leave it. */
+export function isAsWanted({
+  want,
+  masqueraded,
+  cause,
+}: Pick<Explanation, 'want' | 'masqueraded' | 'cause'>): boolean {
+  if (cause === 'stays-on-node' || cause === 'from-node') return true;
+  if (cause === 'dropped') return false;
+  if (want === 'direct') return masqueraded === false;
+  return cause === 'not-needed' || (masqueraded === true && cause !== 'wrong-backend');
 }

@@ -124,6 +124,8 @@ export interface Rule {
    * next rule.
    */
   readonly targets: readonly RuleTarget[];
+  /** The number of packets that the rule has matched, if the dump shows its counters. */
+  readonly packets?: number;
   /** The handle with which nft can delete the rule. */
   readonly handle?: number;
 }

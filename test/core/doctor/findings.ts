@@ -52,10 +52,14 @@ export const backfill = 'npx peermasq backfill --node 4711';
 export const forcedBackfill = 'npx peermasq backfill --force --node 4711';
 
 export const masqueraded: Explanation = {
+  want: 'masqueraded',
   masqueraded: true,
   masqueradedByTablesShown: true,
   notShown: [],
   assumedComplete: false,
+  hasUnknownSource: false,
+  evidence: [],
+  lastingFix: null,
   source: '10.209.0.2',
   sources: ['10.209.0.2'],
   destinations: [{ address: '10.193.0.3', port: 443 }],

@@ -105,22 +105,31 @@ const causes = [
   'dropped',
   'unknown',
 ] as const satisfies Cause[];
-const explanation: fc.Arbitrary<Explanation> = fc.record({
-  masqueraded: fc.constantFrom<(boolean | 'unknown')[]>(true, false, 'unknown'),
-  masqueradedByTablesShown: fc.constantFrom<(boolean | 'unknown')[]>(true, false, 'unknown'),
-  notShown: fc.constant([]),
-  assumedComplete: fc.constant(false),
-  source: fc.constantFrom('10.0.0.1', '192.0.2.7', null),
-  sources: fc.subarray(['10.0.0.1', '192.0.2.7', '10.1.0.9']),
-  destinations: fc.constant([]),
-  redirectedBy: fc.constant([]),
-  mayBeDropped: fc.boolean(),
-  path: fc.constant([]),
-  omitted: fc.constant(0),
-  cause: fc.constantFrom(...causes),
-  reason: fc.constant('The reason.'),
-  fix: fc.constantFrom('iptables …', null),
-});
+const explanation: fc.Arbitrary<Explanation> = fc
+  .record({
+    masqueraded: fc.constantFrom<(boolean | 'unknown')[]>(true, false, 'unknown'),
+    source: fc.constantFrom('10.0.0.1', '192.0.2.7', null),
+    sources: fc.subarray(['10.0.0.1', '192.0.2.7', '10.1.0.9']),
+    destinations: fc.constant([]),
+    redirectedBy: fc.constant([]),
+    mayBeDropped: fc.boolean(),
+    path: fc.constant([]),
+    omitted: fc.constant(0),
+    cause: fc.constantFrom(...causes),
+    reason: fc.constant('The reason.'),
+    fix: fc.constantFrom('iptables …', null),
+  })
+  // These do not matter to the other parts.
+  .map((drawn) => ({
+    ...drawn,
+    want: 'masqueraded',
+    masqueradedByTablesShown: drawn.masqueraded,
+    notShown: [],
+    assumedComplete: false,
+    hasUnknownSource: false,
+    evidence: [],
+    lastingFix: null,
+  }));
 const unreadable = new PermanentError('no-watcher', 'The node does not answer', { advice: 'Retry.' });
 const rules: fc.Arbitrary<Explanation | PeermasqError> = fc.oneof(
   { weight: 9, arbitrary: explanation },

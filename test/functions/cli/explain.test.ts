@@ -56,7 +56,7 @@ test('for a packet that is dropped on the node, explain prints no source address
   const dropped = `*filter\n:FORWARD DROP [0:0]\nCOMMIT\n${kubenet}${network}`;
   const { status, stdout } = await home.peermasq(explain(peer, '--rules', '-'), { stdin: dropped });
   expect(status).toBe(2);
-  expect(stdout).toContain('Dropped on the node: policy of');
+  expect(stdout).toContain('Dropped on the node by the policy of FORWARD (iptables-nft, table filter).');
   expect(stdout).toContain('The packet does not leave the node.');
   expect(stdout).not.toContain('Source address');
 });

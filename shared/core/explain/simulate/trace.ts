@@ -6,6 +6,8 @@ export type Verdict =
   | {
       readonly kind: 'egress';
       readonly translation: Translation | undefined;
+      /** Whether conntrack tracks the packet. Other packets never reach chains of type nat. */
+      readonly isTracked: boolean;
       readonly out: string | undefined;
       /** The destination after translation. `undefined` means unknown. */
       readonly destination: bigint | undefined;

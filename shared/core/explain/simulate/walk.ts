@@ -46,8 +46,10 @@ class Walker {
     const routed = this.packet.isFromNode
       ? this.route(this.runHook('output', this.selectInterfaces(start)))
       : this.runHook('forward', this.route(this.runHook('prerouting', [start])));
-    for (const { translation, out, destination, destinationPort } of this.runHook('postrouting', routed))
-      verdicts.push({ kind: 'egress', translation, out, destination, destinationPort });
+    for (const state of this.runHook('postrouting', routed)) {
+      const { translation, isTracked, out, destination, destinationPort } = state;
+      verdicts.push({ kind: 'egress', translation, isTracked, out, destination, destinationPort });
+    }
     return { verdicts, evaluations: [...evaluations.values()] };
   }
 

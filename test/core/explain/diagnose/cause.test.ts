@@ -13,6 +13,9 @@ import {
   payload,
 } from '../dump-builder';
 
+const ownTableFix =
+  "nft 'add table ip manual-masquerade; add chain ip manual-masquerade postrouting { type nat hook postrouting priority 99; }; insert rule ip manual-masquerade postrouting ip saddr 10.132.0.10 ip daddr 10.193.0.3 fib daddr type != local masquerade'";
+
 const explainNat = (...rules: readonly string[]) => explainDump(network + natTable(...rules));
 
 describe('the closest match is shown with the reason why it was skipped:', () => {
@@ -56,7 +59,7 @@ describe('a packet that a raw rule excludes from conntrack', () => {
   const explainRaw = (rule: string, ...nat: readonly string[]) =>
     explainDump(network + natTable(...nat) + iptablesTable('raw', rule));
 
-  test('is untracked, and the fix removes that raw rule', () => {
+  test('is untracked, and the fix lets this packet skip that raw rule', () => {
     expect(
       explainRaw('-A PREROUTING -s 10.132.0.10/32 -j CT --notrack', '-A POSTROUTING -j MASQUERADE'),
     ).toMatchObject({
@@ -64,7 +67,7 @@ describe('a packet that a raw rule excludes from conntrack', () => {
       cause: 'untracked',
       reason:
         'Untracked: PREROUTING rule 1 (iptables-nft, table raw) excludes the packet from conntrack, and untracked packets are never masqueraded: -A PREROUTING -s 10.132.0.10/32 -j CT --notrack. Without it, POSTROUTING rule 1 (iptables-nft, table nat) would masquerade: -A POSTROUTING -j MASQUERADE',
-      fix: 'iptables-nft -t raw -D PREROUTING 1',
+      fix: 'iptables-nft -t raw -I PREROUTING 1 -s 10.132.0.10/32 -d 10.193.0.3/32 -j ACCEPT',
     });
   });
 
@@ -73,7 +76,7 @@ describe('a packet that a raw rule excludes from conntrack', () => {
     expect(cause).toBe('no-rule');
   });
 
-  test('is untracked in nft, where the fix deletes the raw rule by its handle', () => {
+  test('is untracked in nft, and if no rule would masquerade it, the fix adds one', () => {
     const dump = nftRuleset(
       { table: { family: 'ip', name: 'own' } },
       nftBaseChain('ip', 'own', { type: 'filter', hook: 'prerouting', prio: -300 }),
@@ -81,7 +84,7 @@ describe('a packet that a raw rule excludes from conntrack', () => {
     );
     expect(explainDump(network + dump)).toMatchObject({
       cause: 'untracked',
-      fix: 'nft delete rule ip own post handle 7',
+      fix: `nft insert rule ip own post ip saddr 10.132.0.10 ip daddr 10.193.0.3 accept && ${ownTableFix}`,
     });
   });
 });
@@ -99,7 +102,5 @@ test("if peermasq's rules are in a backend that the kubelet does not use, the pa
 });
 
 test('the fix for a dump that contains only JSON from nft is an nft command', () => {
-  expect(explainDump(network + nftRuleset()).fix).toBe(
-    "nft 'add table ip manual-masquerade; add chain ip manual-masquerade postrouting { type nat hook postrouting priority 99; }; add rule ip manual-masquerade postrouting ip saddr 10.132.0.10/32 ip daddr 10.193.0.3/32 fib daddr type != local masquerade'",
-  );
+  expect(explainDump(network + nftRuleset()).fix).toBe(ownTableFix);
 });

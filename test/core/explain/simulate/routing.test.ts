@@ -33,6 +33,6 @@ test('a blackhole route drops the packet', () => {
   const dump = `${network}blackhole 10.193.0.0/16\n${throughEth0}`;
   expect(explainDump(dump)).toMatchObject({
     cause: 'dropped',
-    reason: 'Dropped on the node: route of type blackhole.',
+    reason: 'Dropped on the node by a route of type blackhole.',
   });
 });

@@ -118,7 +118,7 @@ describe('an nft statement that writes into the packet', () => {
   ])('may drop the packet and makes its source unknown: $text', ({ text, hook, prio, statement }) => {
     const explained = explainMangle(hook, prio, statement);
     expect(explained.source).toBeNull();
-    expect(explained.reason).toContain(`It may also be dropped: ${text}.`);
+    expect(explained.reason).toContain(`It may also be dropped by post rule 1 (nft, table ip a): ${text}.`);
     expect(explained.path.map((step) => step.text)).toContain(text);
   });
 

@@ -111,7 +111,7 @@ describe('a netdev or bridge chain', () => {
   ])('may drop the packet: %s', (_, dump) => {
     const { masqueraded, reason, path } = explainDump(dump);
     expect(masqueraded).toBe(true);
-    expect(reason).toMatch(/may also be dropped: .*drop/);
+    expect(reason).toMatch(/may also be dropped by .*drop/);
     expect(path).toContainEqual(expect.objectContaining({ result: 'unknown' }));
   });
 
