@@ -11,8 +11,16 @@ import {
   type RuleTarget,
   type Table,
 } from '../model';
-import { counters, cutTarget, parseChainLine, parseRuleText, tokenize } from './iptables-rule';
+import {
+  counters,
+  cutTarget,
+  parseChainLine,
+  parseRuleText,
+  parseRuleTokens,
+  tokenize,
+} from './iptables-rule';
 import { parseTarget } from './iptables-targets';
+import type { ListedChain } from './listing/listing';
 
 const hooks: Readonly<Record<string, Hook>> = {
   PREROUTING: 'prerouting',
@@ -56,13 +64,24 @@ export class TableParser {
     else this.rules.push({ ...this.parseRule(text, lineNumber), lineNumber });
   }
 
+  /** Adds a chain of `iptables -L`. */
+  listedChain({ name, policy, rules }: ListedChain): void {
+    this.addChain(name, policy);
+    for (const { line, number, text, tokens, unknown } of rules) {
+      const { matches, target } = parseRuleTokens(tokens);
+      this.recordChangingSets(target);
+      const rule = { chain: name, text, matches: [...matches, ...unknown], target, lineNumber: line };
+      this.rules.push({ ...rule, number });
+    }
+  }
+
   /** Resolves the targets of the rules, because a chain may be declared after a rule that jumps to it. */
   finish(): void {
     for (const { chain } of this.rules) this.chainOf(chain);
-    for (const { chain, text, matches, target, lineNumber } of this.rules) {
+    for (const { chain, number, text, matches, target, lineNumber } of this.rules) {
       const { rules } = this.chainOf(chain);
       const targets = this.parseTargets(target) ?? this.failTarget(text, lineNumber);
-      rules.push({ number: rules.length + 1, text, matches, targets });
+      rules.push({ number: number ?? rules.length + 1, text, matches, targets });
     }
     for (const [chain, rule] of this.placeholders) this.chainOf(chain).rules.push(rule);
   }
@@ -82,8 +101,12 @@ export class TableParser {
     const rule = parseRuleText(ruleText);
     if (!rule) this.fail(text, lineNumber);
     const { chain, matches, target } = rule;
-    if (target[1] === 'SET') for (const token of target) this.changingSets.add(token);
+    this.recordChangingSets(target);
     return { chain, text: ruleText, matches, target };
+  }
+
+  private recordChangingSets(target: readonly string[]): void {
+    if (target[1] === 'SET') for (const token of target) this.changingSets.add(token);
   }
 
   private fail(text: string, lineNumber: number): never {
@@ -138,7 +161,10 @@ export class TableParser {
       const expected = '":CHAIN POLICY [0:0]" with policy ACCEPT, DROP or -';
       throw new DumpError({ line: lineNumber, found: text, expected });
     }
-    const { name, policy } = parsed;
+    this.addChain(parsed.name, parsed.policy);
+  }
+
+  private addChain(name: string, policy: 'accept' | 'drop' | undefined): void {
     this.table.chains.set(name, { name, rules: [] });
     if (policy !== undefined) this.policies.set(name, policy);
   }
@@ -148,6 +174,8 @@ export class TableParser {
 const listedCounters = / -c \d+ \d+(?= |$)/;
 
 interface PendingRule {
+  /** Undefined if the dump does not number its rules. */
+  readonly number?: number | undefined;
   readonly chain: string;
   readonly text: string;
   readonly matches: readonly RuleMatch[];

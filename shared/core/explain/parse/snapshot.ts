@@ -8,6 +8,7 @@ import { splitLines, type Line } from './input';
 import { parseInterfaceAddress, parseNextHop, parseRoute, parseRoutingRule } from './ip';
 import { SetParser } from './ipset';
 import { TableParser } from './iptables';
+import { parseListing, savedLines } from './listing/listing';
 import { parseNftRuleset } from './nft/ruleset';
 import type { JsonValue } from './nft/values';
 import { readRuleLines, type RuleLines } from './rule-lines';
@@ -33,6 +34,13 @@ export function parseSnapshot(text: string): Snapshot {
 interface Program {
   readonly backend: Backend;
   readonly family: Family | undefined;
+}
+
+/** A table of iptables, and the line where it starts. */
+interface TableHead {
+  readonly name: string;
+  readonly line: number;
+  readonly family: Family;
 }
 
 class SnapshotBuilder {
@@ -123,6 +131,9 @@ class SnapshotBuilder {
       case 'rules':
         this.addRules(block, commands);
         break;
+      case 'listing':
+        this.addListing(block, commands);
+        break;
       case 'nft-json':
         this.addNftJson(block);
         break;
@@ -138,7 +149,6 @@ class SnapshotBuilder {
       case 'routing-rules':
         this.addRoutingRules(block);
         break;
-      case 'listing':
       case 'nft-text':
       case 'set-list':
       case 'other':
@@ -181,12 +191,32 @@ class SnapshotBuilder {
     const [head] = lines;
     const rules = readRuleLines(lines, { isTable: false });
     this.unrecognized.push(...rules.prose);
+    this.addIptables(this.tableNameOf(rules.lines, head, commands), head, rules);
+  }
+
+  /** Adds the output of `iptables -L`. */
+  private addListing({ lines }: Block, commands: readonly Command[]): void {
+    const { tables, family } = parseListing(lines);
+    for (const chains of tables) {
+      const { line } = chains[0];
+      const name = this.tableNameOf(savedLines(chains), { number: line }, commands);
+      this.addChains({ name, line, family: this.program.family ?? family ?? 4 }, (parser) => {
+        for (const chain of chains) parser.listedChain(chain);
+      });
+    }
+  }
+
+  private tableNameOf(
+    lines: readonly Line[],
+    { number }: Pick<Line, 'number'>,
+    commands: readonly Command[],
+  ): string {
     const named = commands.find(({ program }) => program.includes('tables'));
     const table = named && (tableOption(named) ?? (named.args.length > 0 ? 'filter' : undefined));
-    const name = table ?? guessTable(rules.lines);
-    if (table === undefined)
-      this.warnings.push(`The rules in line ${head.number} name no table: table ${name} is assumed.`);
-    this.addIptables(name, head, rules);
+    if (table !== undefined) return table;
+    const guess = guessTable(lines);
+    this.warnings.push(`The rules in line ${number} name no table: table ${guess} is assumed.`);
+    return guess;
   }
 
   private addIptables(name: string, head: Line, { lines, joined, isCut }: RuleLines): void {
@@ -194,12 +224,18 @@ class SnapshotBuilder {
       this.warnings.push(`The rule in line ${number} was broken, and was joined with what follows it.`);
     if (isCut)
       this.warnings.push(`Table ${name} in line ${head.number} is cut: some of its rules are missing.`);
-    const { backend } = this.program;
     const family = this.program.family ?? (lines.some(({ text }) => hasIpv6Option.test(text)) ? 6 : 4);
+    this.addChains({ name, line: head.number, family }, (parser) => {
+      for (const { text, number } of lines) parser.line(text, number);
+    });
+  }
+
+  private addChains({ name, line, family }: TableHead, parse: (parser: TableParser) => void): void {
+    const { backend } = this.program;
     const parser = new TableParser(name, backend, [family]);
-    for (const { text, number } of lines) parser.line(text, number);
+    parse(parser);
     parser.finish();
-    checkCallDepth(parser.table, head.number);
+    checkCallDepth(parser.table, line);
     this.backends.add(backend);
     for (const set of parser.changingSets) this.changingSets.add(set);
     this.coverage.add({ backend, family, name }, parser.baseChains());
