@@ -59,19 +59,57 @@ export interface KernelNextHop {
 export interface KernelRoute {
   readonly type: string;
   readonly family: Family;
+  /** The name or number of the routing table, such as `main` or `2`. */
+  readonly table: string;
   readonly first: bigint;
   readonly prefix: number;
   readonly metric: number;
+  /** For IPv6 routes that apply only to packets from some sources (`from`). */
+  readonly from: Range | undefined;
+  /**
+   * Whether the route applies only in cases that a dump does not show: to packets with a type of service, or while
+   * its link is up.
+   */
+  readonly isConditional: boolean;
   /** The next hops. If there are several, the kernel selects one by a hash of the flow. */
   readonly nextHops: readonly KernelNextHop[];
 }
 
-/** An `ip rule` that sends matching packets to a table other than main. An undefined field matches every packet. */
+export type RoutingAction =
+  | {
+      readonly kind: 'lookup';
+      readonly table: string;
+      /** Routes whose prefix is not longer than this are ignored (`suppress_prefixlength`). */
+      readonly suppressedPrefix: number | undefined;
+      /** Routes to interfaces of this group are ignored (`suppress_ifgroup`). */
+      readonly suppressedGroup: string | undefined;
+    }
+  | { readonly kind: 'goto'; readonly priority: number }
+  | { readonly kind: 'nop' }
+  | { readonly kind: 'reject'; readonly type: string }
+  | { readonly kind: 'unknown'; readonly text: string };
+
+/** An `ip rule`. A selector that is undefined matches every packet. */
 export interface RoutingRule {
   readonly family: Family;
+  readonly priority: number;
+  readonly text: string;
+  /** Whether the rule matches the packets that its selectors do not match. */
+  readonly isNegated: boolean;
   readonly from: Range | undefined;
   readonly to: Range | undefined;
   readonly mark: { readonly value: number; readonly mask: number } | undefined;
+  /** The interface on which the packet arrives. It is `lo` for packets that the node itself sends. */
+  readonly in: string | undefined;
+  /** The interface to which the sending socket is bound. */
+  readonly out: string | undefined;
+  readonly users: Range<number> | undefined;
+  readonly protocol: number | undefined;
+  readonly sourcePorts: Range<number> | undefined;
+  readonly destinationPorts: Range<number> | undefined;
+  /** Selectors that cannot be evaluated, such as `tos 0x10`. */
+  readonly unknown: readonly string[];
+  readonly action: RoutingAction;
 }
 
 /** A part of the node's state that the dump neither shows nor shows to be absent. */
@@ -98,9 +136,17 @@ export interface Snapshot {
   readonly changingSets: ReadonlySet<string>;
   /** Empty if the dump contains no output of `ip addr`. */
   readonly addresses: readonly InterfaceAddress[];
+  /** The bridge, bond or VRF of each interface, undefined if it has none. Without `-o`, `ip addr` prints them. */
+  readonly masters: ReadonlyMap<string, string | undefined>;
   readonly routes: readonly KernelRoute[];
+  /** In order of priority. Empty for a family whose rules the dump does not contain. */
   readonly routingRules: readonly RoutingRule[];
   /** What was assumed about the input, and which lines were passed over. */
   readonly warnings: readonly string[];
   readonly missing: readonly MissingPart[];
+  /** The routing tables of which the dump contains every route, each as returned by `routingTableKey`. */
+  readonly completeRoutingTables: ReadonlySet<string>;
 }
+
+/** Identifies a routing table. Without a table the key is that of all tables of the family. */
+export const routingTableKey = (family: Family, table = '*'): string => `${family} ${table}`;

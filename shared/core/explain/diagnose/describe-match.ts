@@ -36,7 +36,9 @@ export function describeInput(match: RuleMatch, { state, context }: Described): 
       return `${match.field.replace('-', ' ')} ${formatOptional(addressOf(match.field, state, packet), packet)}`;
     case 'interface': {
       const name = interfaceOf(match.direction, state, context);
-      return `interface ${match.direction} ${name === '' ? 'none' : (name ?? 'unknown')}`;
+      const isMissing = name === undefined && match.direction === 'out' && state.missingRoute !== undefined;
+      const lacks = isMissing ? `, because the dump does not contain ${state.missingRoute}` : '';
+      return `interface ${match.direction} ${name === '' ? 'none' : (name ?? 'unknown')}${lacks}`;
     }
     case 'protocol':
     case 'icmp':
@@ -89,6 +91,8 @@ export function describeUndecidedMatch(match: RuleMatch, described: Described): 
     case 'interface': {
       const option = match.direction === 'in' ? '--in' : '--out';
       const isUnknown = interfaceOf(match.direction, state, context) === undefined;
+      if (isUnknown && match.direction === 'out' && state.missingRoute !== undefined)
+        return `${needed}: the dump does not contain ${state.missingRoute}`;
       const advice = `add the output of \`ip -o addr\`, \`ip route\` and \`ip rule\`, or pass ${option}`;
       return isUnknown ? `${needed}: ${advice}` : `${needed} (${describeInput(match, described)})`;
     }

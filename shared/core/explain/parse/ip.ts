@@ -1,124 +1,130 @@
-import { itemAfter } from '../../util/collections';
 import { DumpError, type Family } from '../model';
-import { addressBits, fullMask, parseIpAddress, parseRange } from '../ranges';
-import type { InterfaceAddress, KernelNextHop, KernelRoute, RoutingRule } from '../snapshot';
+import {
+  routingTableKey,
+  type InterfaceAddress,
+  type KernelRoute,
+  type RoutingRule,
+  type Snapshot,
+} from '../snapshot';
+import type { Command } from './command';
+import type { Line } from './input';
+import { isAddressLine, isLinkDetail, parseInterfaceAddress, parseInterface } from './ip/address';
+import { parseIpCommand, type IpCommand } from './ip/command';
+import { isRouteLine, parseNextHop, parseRoute } from './ip/route';
+import { isRoutingRuleLine, parseRoutingRule } from './ip/rule';
 
-/** Parses one line of `ip -o addr`, such as `2: eth0    inet 10.209.0.2/16 brd 10.209.255.255 scope global eth0`. */
-export function parseInterfaceAddress(text: string, lineNumber: number): InterfaceAddress | undefined {
-  const [, device = '', kind, address = '', ...options] = text.trim().split(/\s+/);
-  if (kind !== 'inet' && kind !== 'inet6') return undefined;
-  const [own = '', ownPrefix] = address.split('/');
-  // On a point-to-point link (`inet 10.0.0.1 peer 10.0.0.2/32`), the prefix length follows the peer's address.
-  const prefix = ownPrefix ?? itemAfter(options, 'peer')?.split('/')[1];
-  const parsed = parseIpAddress(own);
-  const length = Number(prefix ?? (parsed && addressBits(parsed.family)));
-  if (!parsed || !(length >= 0 && length <= addressBits(parsed.family))) {
-    throw new DumpError({
-      line: lineNumber,
-      found: text,
-      expected: 'an address with its prefix length, as printed by ip -o addr',
-    });
+type IpSnapshot = Pick<
+  Snapshot,
+  'addresses' | 'masters' | 'routes' | 'routingRules' | 'completeRoutingTables'
+>;
+
+/** A rule of a listing. Its family is undefined if neither the rule nor the command names it. */
+type ListedRule = Omit<RoutingRule, 'family'> & { readonly family: Family | undefined };
+
+/** The table of routes of which it is not known which command printed them. */
+const unknownTable = '?';
+
+/** Collects the lines of `ip addr`, `ip route` and `ip rule`, with any options. */
+export class IpParser {
+  private readonly addresses: InterfaceAddress[] = [];
+  private readonly masters = new Map<string, string | undefined>();
+  private readonly routes: KernelRoute[] = [];
+  private readonly listings: ListedRule[][] = [];
+  private readonly complete = new Set<string>();
+  private commands: readonly IpCommand[] = [];
+  private device: string | undefined;
+
+  /** Starts the output of one or more commands. */
+  start(commands: readonly Command[]): void {
+    this.commands = commands.map(parseIpCommand).filter((command) => command !== undefined);
+    this.device = undefined;
+    this.listings.push([]);
+    for (const { object, isComplete, family, table } of this.commands) {
+      if (object !== 'route' || !isComplete) continue;
+      for (const each of family === undefined ? ([4, 6] as const) : [family])
+        this.complete.add(routingTableKey(each, table));
+    }
   }
-  return {
-    device: stripPeer(device),
-    family: parsed.family,
-    address: parsed.address,
-    prefix: length,
-    isSecondary: options.includes('secondary') || options.includes('temporary'),
-    scope: itemAfter(options, 'scope') ?? 'global',
-    broadcast: parseIpAddress(itemAfter(options, 'brd') ?? '')?.address,
-  };
-}
 
-/** `veth1@if2` → `veth1` */
-const stripPeer = (device: string) => device.split('@')[0] ?? device;
+  /** @returns whether the line was printed by `ip` */
+  line(line: Line): boolean {
+    const { text, number } = line;
+    const started = parseInterface(text);
+    if (started) {
+      this.device = started.device;
+      this.masters.set(started.device, started.master);
+    } else if (isRoutingRuleLine(text)) this.ruleLine(text);
+    else if (isAddressLine(text)) this.addresses.push(parseInterfaceAddress(line, this.device));
+    else if (/^\s*nexthop /.test(text)) this.nextHopLine(line);
+    else if (isRouteLine(text)) this.routeLine(text, number);
+    else return isLinkDetail(text) || /^\d+: \S+\s+link\//.test(text);
+    return true;
+  }
 
-const routeTypes = new Set([
-  'unicast',
-  'local',
-  'broadcast',
-  'multicast',
-  'anycast',
-  'blackhole',
-  'unreachable',
-  'prohibit',
-  'throw',
-]);
+  finish(): IpSnapshot {
+    return {
+      addresses: this.addresses,
+      masters: this.masters,
+      routes: this.routes,
+      routingRules: withFamilies(this.listings).sort((a, b) => a.priority - b.priority),
+      completeRoutingTables: this.complete,
+    };
+  }
 
-export function isRouteLine(text: string): boolean {
-  const [first = '', second] = text.trim().split(/\s+/, 2);
-  return (
-    first === 'default' || routeTypes.has(first) || (second !== 'brd' && parseRange(first) !== undefined)
-  );
+  private ruleLine(text: string): void {
+    const rule = parseRoutingRule(text);
+    const listing = this.listings.at(-1);
+    const isNewListing = !listing || rule.priority < (listing.at(-1)?.priority ?? 0);
+    const family = rule.family ?? this.familyOf('rule');
+    if (isNewListing) this.listings.push([{ ...rule, family }]);
+    else listing.push({ ...rule, family });
+  }
+
+  private routeLine(text: string, lineNumber: number): void {
+    // `ip route get` prints what the kernel does with one packet.
+    if (/ uid \d+/.test(text)) return;
+    const family = this.familyOf('route');
+    this.routes.push(parseRoute(text, { lineNumber, table: this.tableOfRoutes(), family }));
+  }
+
+  /** Returns the table of routes that do not name one. No rule uses the result if several commands differ. */
+  private tableOfRoutes(): string {
+    const tables = new Set(
+      this.commands.filter(({ object }) => object === 'route').map(({ table = 'main' }) => table),
+    );
+    const [table = 'main', ...others] = tables;
+    return others.length === 0 ? table : unknownTable;
+  }
+
+  private familyOf(object: IpCommand['object']): Family | undefined {
+    const families = new Set(
+      this.commands.filter((command) => command.object === object).map(({ family }) => family),
+    );
+    const [family, ...others] = families;
+    return others.length === 0 ? family : undefined;
+  }
+
+  private nextHopLine({ text, number }: Line): void {
+    const route = this.routes.pop();
+    if (!route) throw new DumpError({ line: number, found: text, expected: 'a route before its next hop' });
+    this.routes.push({ ...route, nextHops: [...route.nextHops, parseNextHop(text.trim().split(/\s+/))] });
+  }
 }
 
 /**
- * Parses one line of `ip route` or `ip -6 route`.
- * @param section the family of the section that contains the line, if known
+ * Determines the family of each listing. Only the rules of IPv4 look up table default, so a second whole listing that
+ * does not is of IPv6.
  */
-export function parseRoute(text: string, lineNumber: number, section?: Family): KernelRoute {
-  const tokens = text.trim().split(/\s+/);
-  const type = routeTypes.has(tokens[0] ?? '') ? (tokens.shift() ?? '') : 'unicast';
-  const [to = '', ...options] = tokens;
-  const parsed = to === 'default' ? undefined : parseRange(to);
-  if (to !== 'default' && !parsed)
-    throw new DumpError({
-      line: lineNumber,
-      found: text,
-      expected: 'a range or "default", as printed by ip route',
-    });
-  const family = parsed?.family ?? section ?? nextHopFamily(options) ?? 4;
-  const metric = Number(itemAfter(options, 'metric') ?? 0);
-  return {
-    type,
-    family,
-    first: parsed?.range.first ?? 0n,
-    prefix: to === 'default' ? 0 : Number(to.split('/')[1] ?? addressBits(family)),
-    metric: Number.isFinite(metric) ? metric : 0,
-    nextHops: options.includes('dev') || options.includes('via') ? [parseNextHop(options)] : [],
-  };
+function withFamilies(listings: readonly (readonly ListedRule[])[]): RoutingRule[] {
+  let hasIpv4 = false;
+  return listings.flatMap((listing) => {
+    const named = listing.find(({ family }) => family !== undefined)?.family;
+    const isIpv4 = listing.some((rule) => looksUp(rule, 'default'));
+    const isGuessedIpv6 = hasIpv4 && !isIpv4 && listing.some((rule) => looksUp(rule, 'local'));
+    const family = named ?? (isGuessedIpv6 ? 6 : 4);
+    hasIpv4 ||= isIpv4;
+    return listing.map((rule) => ({ ...rule, family }));
+  });
 }
 
-/** Parses `via A dev D` of a route, or of a `nexthop …` line that continues the previous route. */
-export function parseNextHop(options: readonly string[]): KernelNextHop {
-  const device = itemAfter(options, 'dev');
-  return { device: device && stripPeer(device), via: parseVia(options)?.address };
-}
-
-const nextHopFamily = (options: readonly string[]): Family | undefined => parseVia(options)?.family;
-
-/** Parses the address after `via`. An IPv4 route can have a next hop with an IPv6 address: `via inet6 fe80::1`. */
-const parseVia = (options: readonly string[]) => parseIpAddress(itemAfter(options, 'via') ?? '');
-
-/**
- * Whether the line is from `ip rule`, such as `0:\tfrom all lookup local`. Lines of `ip -o addr` have no `from` after
- * the number.
- */
-export const isRoutingRuleLine = (text: string): boolean => /^\d+:\s+(not )?from /.test(text);
-
-const defaultTables = new Set(['local', 'main', 'default']);
-
-/**
- * Parses one line of `ip rule` or `ip -6 rule`. Selectors other than addresses and marks are assumed to match.
- * @returns undefined for a rule that only looks up the default tables, whose routes `ip route` prints
- */
-export function parseRoutingRule(text: string, section: Family = 4): RoutingRule | undefined {
-  const [selector, source = '', ...options] = text.trim().split(/\s+/).slice(1);
-  if (defaultTables.has(itemAfter(options, 'lookup') ?? '')) return undefined;
-  // A negated rule matches if any of its selectors fails. The parser does not support negation and treats the rule as
-  // one that matches every packet.
-  if (selector === 'not') return { family: section, from: undefined, to: undefined, mark: undefined };
-  const from = parseRange(source);
-  const to = parseRange(itemAfter(options, 'to') ?? '');
-  return {
-    family: from?.family ?? to?.family ?? section,
-    from: from?.range,
-    to: to?.range,
-    mark: parseFwmark(itemAfter(options, 'fwmark') ?? ''),
-  };
-}
-
-function parseFwmark(text: string): RoutingRule['mark'] {
-  const [, value, mask = String(fullMask)] = /^(0x[\da-f]{1,8})(?:\/(0x[\da-f]{1,8}))?$/.exec(text) ?? [];
-  return value === undefined ? undefined : { value: Number(value), mask: Number(mask) };
-}
+const looksUp = ({ action }: ListedRule, table: string) => action.kind === 'lookup' && action.table === table;

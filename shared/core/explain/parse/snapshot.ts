@@ -1,11 +1,11 @@
 import { tryParse } from '../../util/functional';
 import { DumpError, iptablesCommand, type Backend, type BaseChain, type Family } from '../model';
-import type { InterfaceAddress, KernelRoute, RoutingRule, Snapshot } from '../snapshot';
+import type { Snapshot } from '../snapshot';
 import { splitBlocks, type Block } from './blocks';
 import { checkCallDepth } from './call-depth';
 import { tableOption, type Command } from './command';
 import { splitLines, type Line } from './input';
-import { parseInterfaceAddress, parseNextHop, parseRoute, parseRoutingRule } from './ip';
+import { IpParser } from './ip';
 import { SetParser } from './ipset';
 import { TableParser } from './iptables';
 import { parseListing, savedLines } from './listing/listing';
@@ -50,9 +50,7 @@ class SnapshotBuilder {
   private readonly backends = new Set<Backend>();
   private readonly sets = new SetParser();
   private readonly changingSets = new Set<string>();
-  private readonly addresses: InterfaceAddress[] = [];
-  private readonly routes: KernelRoute[] = [];
-  private readonly routingRules: RoutingRule[] = [];
+  private readonly ip = new IpParser();
   private readonly warnings: string[] = [];
   private readonly unrecognized: Line[] = [];
   private program: Program = { backend: 'iptables-nft', family: undefined };
@@ -61,6 +59,7 @@ class SnapshotBuilder {
 
   addSection({ commands, lines }: Section): void {
     for (const command of commands) this.startCommand(command);
+    this.ip.start(commands);
     for (const block of splitBlocks(lines)) this.addBlock(block, commands);
   }
 
@@ -74,9 +73,7 @@ class SnapshotBuilder {
       backends: this.backends,
       sets: this.sets.sets(),
       changingSets: this.changingSets,
-      addresses: this.addresses,
-      routes: this.routes,
-      routingRules: this.routingRules,
+      ...this.ip.finish(),
       warnings: this.warnings,
       missing: [],
     };
@@ -141,13 +138,9 @@ class SnapshotBuilder {
         for (const { text, number } of block.lines) this.sets.line(text, number);
         break;
       case 'addresses':
-        this.addAddresses(block);
-        break;
       case 'routes':
-        for (const line of block.lines) this.addRoute(line);
-        break;
       case 'routing-rules':
-        this.addRoutingRules(block);
+        this.unrecognized.push(...block.lines.filter((line) => !this.ip.line(line)));
         break;
       case 'nft-text':
       case 'set-list':
@@ -258,30 +251,6 @@ class SnapshotBuilder {
     this.native = [...(this.native ?? []), ...baseChains];
     this.backends.add('nft');
     this.coverage.cover(4, 6);
-  }
-
-  private addAddresses({ lines }: Block): void {
-    for (const { text, number } of lines) {
-      const address = parseInterfaceAddress(text, number);
-      if (address) this.addresses.push(address);
-    }
-  }
-
-  private addRoute({ text, number }: Line): void {
-    if (!text.trim().startsWith('nexthop ')) {
-      this.routes.push(parseRoute(text, number, this.program.family));
-      return;
-    }
-    const route = this.routes.pop();
-    if (route)
-      this.routes.push({ ...route, nextHops: [...route.nextHops, parseNextHop(text.trim().split(/\s+/))] });
-  }
-
-  private addRoutingRules({ lines }: Block): void {
-    for (const { text } of lines) {
-      const rule = parseRoutingRule(text, this.program.family);
-      if (rule) this.routingRules.push(rule);
-    }
   }
 }
 

@@ -57,7 +57,7 @@ function parseBoundary({ text, number }: Line): Command[] | undefined {
 
 function promptedCommand(text: string): string | undefined {
   const trimmed = text.trim();
-  if (/^(?:-[A-Z]|[:*[{}])/.test(trimmed) && !trimmed.startsWith('[root@')) return undefined;
+  if (/^(?:-[A-Z]|[:*{}]|\[\d+:\d+\] *-)/.test(trimmed)) return undefined;
   const prompted = prompt.exec(text);
   if (prompted) return prompted[1] ?? '';
   const [, command] = plainPrompt.exec(text) ?? [];

@@ -190,7 +190,6 @@ export class ChainRunner {
   }
 
   private masqueradeSources({ out, nextHop }: PacketState): bigint[] {
-    if (out === undefined) return [];
     const { snapshot, packet } = this.options;
     return masqueradeSources(snapshot, { family: packet.destination.family, device: out, nextHop });
   }

@@ -8,6 +8,7 @@ import {
   type RuleTarget,
 } from '../model';
 import type { Snapshot, MissingPart } from '../snapshot';
+import { unknownRoutingRules } from './policy-routing';
 
 type MissingTables = Extract<MissingPart, { kind: 'tables' }>;
 
@@ -47,11 +48,9 @@ export function withMissingRules(snapshot: Snapshot, family: Family): Snapshot {
     baseChains: [...shown, ...added],
     addresses: isMissing('addresses') ? [] : snapshot.addresses,
     routes: isMissing('routes') ? [] : snapshot.routes,
-    routingRules: isMissing('routing-rules') ? [anyRoutingRule(family)] : snapshot.routingRules,
+    routingRules: isMissing('routing-rules') ? unknownRoutingRules(family) : snapshot.routingRules,
   };
 }
-
-const anyRoutingRule = (family: Family) => ({ family, from: undefined, to: undefined, mark: undefined });
 
 function iptablesChains({ backend, family, names = iptablesTables }: MissingTables): BaseChain[] {
   return names.flatMap((name) =>

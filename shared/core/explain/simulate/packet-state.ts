@@ -30,6 +30,8 @@ interface PacketFields {
   readonly out: string | undefined;
   /** The address of the next hop. If the destination is a neighbour, it is the destination itself. */
   readonly nextHop: bigint | undefined;
+  /** What the dump lacks to determine `out`. Undefined if it lacks nothing. */
+  readonly missingRoute: string | undefined;
   /** Present once a rule has changed the source. */
   readonly translation: Translation | undefined;
 }
@@ -50,6 +52,7 @@ export const initialState = ({ destination, destinationPort }: Packet): PacketSt
     connectionMark: noMark,
     out: undefined,
     nextHop: undefined,
+    missingRoute: undefined,
     translation: undefined,
   });
 

@@ -1,8 +1,6 @@
-import type { Address } from '../../model/cidr';
-import type { Family, Range } from '../model';
+import type { Family } from '../model';
 import { contains, prefixRange } from '../ranges';
-import type { InterfaceAddress, KernelRoute, RoutingRule, Snapshot } from '../snapshot';
-import type { Mark } from './packet-state';
+import type { InterfaceAddress, Snapshot } from '../snapshot';
 
 interface AddressQuery {
   readonly family: Family;
@@ -50,46 +48,10 @@ export function isMulticast(family: Family, address: bigint): boolean {
   return family === 4 ? address >> 28n === 0xen : address >> 120n === 0xffn;
 }
 
-/** Returns the route with the longest prefix. Among routes with the same prefix, the lowest metric wins. */
-export function findRoute({ routes }: Snapshot, family: Family, address: bigint): KernelRoute | undefined {
-  let best: KernelRoute | undefined;
-  for (const route of routes) {
-    if (route.family !== family || route.type === 'local' || route.type === 'broadcast') continue;
-    if (!contains([prefixRange(family, route.first, route.prefix)], address)) continue;
-    if (!best || route.prefix > best.prefix || (route.prefix === best.prefix && route.metric < best.metric)) {
-      best = route;
-    }
-  }
-  return best;
-}
-
-interface PolicyQuery {
-  readonly source: Address;
-  readonly destination: bigint;
-  readonly mark: Mark;
-}
-
-/** Whether an `ip rule` may send the packet to a routing table that the dump does not contain. */
-export function isRoutedByPolicy(
-  { routingRules }: Snapshot,
-  { source, destination, mark }: PolicyQuery,
-): boolean {
-  const isInside = (range: Range | undefined, address: bigint) =>
-    range === undefined || contains([range], address);
-  const mayHaveMark = (required: RoutingRule['mark']) =>
-    required === undefined || ((mark.value ^ required.value) & mark.known & required.mask) === 0;
-  return routingRules.some(
-    (rule) =>
-      rule.family === source.family &&
-      isInside(rule.from, source.value) &&
-      isInside(rule.to, destination) &&
-      mayHaveMark(rule.mark),
-  );
-}
-
 interface EgressQuery {
   readonly family: Family;
-  readonly device: string;
+  /** Undefined if the interface is unknown. */
+  readonly device: string | undefined;
   /** Undefined if the next hop is unknown. */
   readonly nextHop: bigint | undefined;
 }
@@ -97,7 +59,8 @@ interface EgressQuery {
 /**
  * Returns the addresses that MASQUERADE may choose, as the kernel's inet_select_addr does (net/ipv4/devinet.c): the
  * device's first primary address whose subnet contains the next hop, otherwise the device's first primary address,
- * otherwise an address of another device. For IPv6 (RFC 6724), every global address of the device is a candidate.
+ * otherwise an address of another device. For IPv6 (RFC 6724), every global address of the device is a candidate. If the
+ * device is unknown, so is every address.
  * @returns an empty list if the addresses are unknown
  */
 export function masqueradeSources(
@@ -107,8 +70,11 @@ export function masqueradeSources(
   const usable = addresses.filter(
     (own) => own.family === family && !own.isSecondary && own.scope === 'global',
   );
-  const onDevice = usable.filter((own) => own.device === device);
+  // `ip addr` in part may not show the interface of an address.
+  if (usable.some((own) => own.device === '')) return [];
   const addressesOf = (list: readonly InterfaceAddress[]) => list.map(({ address }) => address);
+  if (device === undefined) return addressesOf(usable);
+  const onDevice = usable.filter((own) => own.device === device);
   if (onDevice.length === 0) return family === 4 ? addressesOf(usable.slice(0, 1)) : [];
   if (family === 6 || nextHop === undefined) return addressesOf(onDevice);
   const sameSubnet = onDevice.filter((own) => contains([prefixRange(4, own.address, own.prefix)], nextHop));

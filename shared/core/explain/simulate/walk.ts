@@ -4,8 +4,8 @@ import type { BaseChain, Family, Hook, Rule, RuleTarget, Table } from '../model'
 import type { Snapshot } from '../snapshot';
 import { ChainRunner, type RuleSelector } from './chains';
 import type { Packet } from './packet';
-import { changeState, initialState, PacketStates, type PacketState } from './packet-state';
-import { findRoute, isLocal, isRoutedByPolicy } from './routing';
+import { changeState, initialState, PacketStates, type Mark, type PacketState } from './packet-state';
+import { findPodDevice, findRoutes, type RouteResult } from './policy-routing';
 import type { EgressVerdict, Trace } from './trace';
 
 export const egressOf = ({ verdicts }: Trace): EgressVerdict[] =>
@@ -24,10 +24,10 @@ export function walk(snapshot: Snapshot, packet: Packet, select: RuleSelector = 
   return new Walker(snapshot, packet, select).run();
 }
 
-const rejectingRouteTypes: ReadonlySet<string> = new Set(['blackhole', 'unreachable', 'prohibit']);
-
 class Walker {
   private readonly family: Family;
+  /** The interface on which the packet arrives. Empty if the node itself sends the packet. */
+  private readonly in: string | undefined;
   private readonly chains: ChainRunner;
 
   constructor(
@@ -36,16 +36,16 @@ class Walker {
     select: RuleSelector,
   ) {
     this.family = packet.destination.family;
-    const incoming = packet.isFromNode ? '' : (packet.in ?? this.podDevice(packet.source.value));
-    this.chains = new ChainRunner({ snapshot, packet, in: incoming, select });
+    this.in = packet.isFromNode ? '' : (packet.in ?? findPodDevice(snapshot, packet.source));
+    this.chains = new ChainRunner({ snapshot, packet, in: this.in, select });
   }
 
   run(): Trace {
     const { verdicts, evaluations } = this.chains;
     const start = initialState(this.packet);
     const routed = this.packet.isFromNode
-      ? this.route(this.runHook('output', this.selectInterfaces(start)))
-      : this.runHook('forward', this.route(this.runHook('prerouting', [start])));
+      ? this.reroute(this.runHook('output', this.routeFromSocket(start)))
+      : this.runHook('forward', this.routeAll(this.runHook('prerouting', [start])));
     for (const state of this.runHook('postrouting', routed)) {
       const { translation, isTracked, out, destination, destinationPort } = state;
       verdicts.push({ kind: 'egress', translation, isTracked, out, destination, destinationPort });
@@ -53,46 +53,64 @@ class Walker {
     return { verdicts, evaluations: [...evaluations.values()] };
   }
 
-  /** Returns the interface of the route to a pod. Default routes are ignored, because they do not lead to pods. */
-  private podDevice(source: bigint): string | undefined {
-    const route = findRoute(this.snapshot, this.family, source);
-    return route && route.prefix > 0 && route.nextHops.length === 1 ? route.nextHops[0]?.device : undefined;
+  private routeFromSocket(start: PacketState): PacketState[] {
+    return this.routesOf(start, start.packetMark).flatMap((result) =>
+      result.kind === 'local' ? [changeState(start, { out: 'lo' })] : this.followRoute(start, result),
+    );
   }
 
-  private isLocal(address: bigint): boolean {
-    return isLocal(this.snapshot, { family: this.family, address }) === true;
+  private routeAll(states: readonly PacketState[]): PacketState[] {
+    const routed = states.flatMap((state) =>
+      this.routesOf(state, state.packetMark).flatMap((result) => this.followRoute(state, result)),
+    );
+    return new PacketStates(routed).list;
   }
 
-  private route(states: readonly PacketState[]): PacketState[] {
-    return states.flatMap((state) => {
-      if (state.destination === undefined || !this.isLocal(state.destination))
-        return this.selectInterfaces(state);
-      this.chains.verdicts.push({ kind: 'local' });
-      return [];
+  /**
+   * Routes a packet of the node itself after OUTPUT. The kernel does that only if a rule changes the destination or, in
+   * some chains, the mark, so that the route may also be the one without the new mark.
+   */
+  private reroute(states: readonly PacketState[]): PacketState[] {
+    const { packetMark: oldMark } = initialState(this.packet);
+    const routed = states.flatMap((state) => {
+      const isMarked = state.packetMark.value !== oldMark.value || state.packetMark.known !== oldMark.known;
+      const withOldMark = isMarked ? this.routesOf(state, oldMark) : [];
+      const results = [...withOldMark, ...this.routesOf(state, state.packetMark)];
+      return results.flatMap((result) => this.followRoute(state, result));
     });
+    return new PacketStates(routed).list;
+  }
+
+  private routesOf({ destination, destinationPort }: PacketState, mark: Mark): RouteResult[] {
+    const { snapshot, packet, in: incoming } = this;
+    if (destination === undefined) return [{ kind: 'unknown', missing: 'the new destination' }];
+    return findRoutes({ snapshot, packet, destination, destinationPort, mark, in: incoming });
   }
 
   /** Returns one state for each interface through which the kernel may send the packet. */
-  private selectInterfaces(state: PacketState): PacketState[] {
-    const { destination, packetMark: mark } = state;
-    const { source, isFromNode } = this.packet;
+  private followRoute(state: PacketState, result: RouteResult): PacketState[] {
     const specified = state.isTranslated ? undefined : this.packet.out;
-    const unknownRoute = () => [changeState(state, { out: specified, nextHop: undefined })];
-    if (destination === undefined) return unknownRoute();
-    if (isFromNode && this.isLocal(destination)) return [changeState(state, { out: 'lo' })];
-    if (isRoutedByPolicy(this.snapshot, { source, destination, mark })) return unknownRoute();
-    const route = findRoute(this.snapshot, this.family, destination);
-    if (route && rejectingRouteTypes.has(route.type)) {
-      this.chains.drop(`route of type ${route.type}`, undefined);
-      return [];
+    switch (result.kind) {
+      case 'local':
+        this.chains.verdicts.push({ kind: 'local' });
+        return [];
+      case 'rejected':
+        this.chains.drop(result.by, undefined);
+        return [];
+      case 'unknown': {
+        const missingRoute = specified === undefined ? result.missing : undefined;
+        return [changeState(state, { out: specified, nextHop: undefined, missingRoute })];
+      }
+      case 'forward': {
+        const nextHops = result.nextHops.filter(
+          ({ device }) => specified === undefined || device === specified,
+        );
+        if (nextHops.length === 0) return [changeState(state, { out: specified, nextHop: undefined })];
+        return nextHops.map(({ device, via }) =>
+          changeState(state, { out: device, nextHop: via ?? state.destination, missingRoute: undefined }),
+        );
+      }
     }
-    const nextHops = (route?.nextHops ?? []).filter(
-      ({ device }) => specified === undefined || device === specified,
-    );
-    if (nextHops.length === 0) return unknownRoute();
-    return nextHops.map(({ device, via }) =>
-      changeState(state, { out: device, nextHop: via ?? destination }),
-    );
   }
 
   /**
