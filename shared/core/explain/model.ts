@@ -169,21 +169,29 @@ export interface BaseChain {
   readonly unreadable?: string;
 }
 
+interface DumpErrorDetails {
+  readonly line: number;
+  readonly found: string;
+  readonly expected: string;
+  /** What the text looks like instead, such as "the output of `ip link`". */
+  readonly looksLike?: string | undefined;
+}
+
 /** The text is not a dump, or the dump is incomplete. */
 export class DumpError extends PermanentError {
   /** The line number, starting at 1. */
   readonly line: number;
 
-  constructor({ line, found, expected }: { line: number; found: string; expected: string }) {
-    const shown = found.length > 80 ? `${found.slice(0, 77)}...` : found;
-    super(
-      'bad-dump',
-      `Line ${line} of the dump: expected ${expected}, found: ${shown.replaceAll(/[\p{Cc}\p{Cf}]/gu, '\ufffd')}`,
-      {
-        advice:
-          'Provide the complete output of `iptables-save`, together with `ipset save`, `ip -o addr`, `ip route` and `ip rule`; or of `nft -j list ruleset`.',
-      },
-    );
+  constructor({ line, found, expected, looksLike }: DumpErrorDetails) {
+    const short = found.length > maxShownLength ? `${found.slice(0, maxShownLength - 3)}...` : found;
+    const shown = short.replaceAll(/[\p{Cc}\p{Cf}]/gu, '\ufffd');
+    const seen = looksLike === undefined ? `found: ${shown}` : `but this looks like ${looksLike}: ${shown}`;
+    super('bad-dump', `Line ${line} of the dump: expected ${expected}, ${seen}`, {
+      advice:
+        'On the node, run the script that `npx peermasq collect` prints, and pass its complete output. It needs nothing installed.',
+    });
     this.line = line;
   }
 }
+
+const maxShownLength = 80;

@@ -11,6 +11,7 @@ import { TableParser } from './iptables';
 import { parseListing, savedLines } from './listing/listing';
 import { parseNftRuleset } from './nft/ruleset';
 import type { JsonValue } from './nft/values';
+import { findLookalike } from './lookalikes';
 import { readRuleLines, type RuleLines } from './rule-lines';
 import { parseUnreadableNotice, TableCoverage } from './table-coverage';
 import { guessTable } from './table-guess';
@@ -80,12 +81,16 @@ class SnapshotBuilder {
   }
 
   private rejectInput(lines: readonly Line[]): never {
+    const expected = 'rules of iptables or nft';
+    const lookalike = findLookalike(lines);
+    if (lookalike) {
+      const { line, description } = lookalike;
+      throw new DumpError({ line: line.number, found: line.text.trim(), expected, looksLike: description });
+    }
     const [first] = this.unrecognized;
-    throw new DumpError({
-      line: first?.number ?? lines.length,
-      found: first?.text.trim() ?? 'no rules',
-      expected: 'output of iptables-save or nft -j list ruleset',
-    });
+    const found =
+      first?.text.trim() ?? (lines.some(({ text }) => text !== '') ? 'no rules' : 'an empty file');
+    throw new DumpError({ line: first?.number ?? lines.length, found, expected });
   }
 
   private startCommand(command: Command): void {

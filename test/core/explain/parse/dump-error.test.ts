@@ -16,7 +16,7 @@ const nestedChains = (count: number) => {
 describe('text that is not a dump is rejected with a line number:', () => {
   test.each([
     ['nothing', '', 1],
-    ['a web page', 'x\n<html>', 1],
+    ['a web page', 'x\n<html>', 2],
     [
       'an unclosed quote',
       '*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -m comment --comment "a -j ACCEPT\nCOMMIT\n',
@@ -36,11 +36,7 @@ describe('text that is not a dump is rejected with a line number:', () => {
 
 describe('the error message for an invalid dump', () => {
   test.each([
-    [
-      'names what is missing',
-      network,
-      'expected output of iptables-save or nft -j list ruleset, found: no rules',
-    ],
+    ['names what is missing', network, 'expected rules of iptables or nft, found: no rules'],
     ['does not treat a header as rules', iptablesHeader('iptables-nft-save'), 'found: no rules'],
     [
       'names the chain that calls itself',
@@ -53,18 +49,37 @@ describe('the error message for an invalid dump', () => {
     expect(() => parseSnapshot(dump)).toThrow(expected);
   });
 
-  test('comes with advice that lists every command whose output a dump may contain', () => {
+  test('comes with advice to collect everything with one script', () => {
     const { advice } = new DumpError({ line: 1, found: '', expected: '' });
     expect(advice).toMatch(/^[A-Z].*\.$/);
-    for (const command of [
-      'iptables-save',
-      'ipset save',
-      'ip -o addr',
-      'ip route',
-      'ip rule',
-      'nft -j list ruleset',
-    ])
-      expect(advice).toContain(`\`${command}\``);
+    expect(advice).toContain('`npx peermasq collect`');
+  });
+});
+
+describe('an error says what the input looks like:', () => {
+  test.each([
+    [
+      'NAME        READY   STATUS    RESTARTS   AGE\nweb-0       1/1     Running   0          3d\n',
+      '`kubectl get pods`',
+    ],
+    ['NAME       STATUS   ROLES    AGE   VERSION\n', '`kubectl get nodes`'],
+    ['apiVersion: v1\nkind: ConfigMap\n', 'a Kubernetes manifest'],
+    ['Kernel IP routing table\nDestination     Gateway         Genmask\n', '`route`'],
+    ['Netid State  Recv-Q Send-Q Local Address:Port\n', '`ss`'],
+    ['eth0: flags=4163<UP,BROADCAST,RUNNING,MULTICAST>  mtu 1500\n', '`ifconfig`'],
+    ['$ ping 10.57.0.10\nPING 10.57.0.10 (10.57.0.10) 56(84) bytes of data.\n', '`ping`'],
+    ['IP Virtual Server version 1.2.1 (size=4096)\n', '`ipvsadm`'],
+    ['sudo iptables -t nat -A POSTROUTING -s 10.88.0.0/16 -j MASQUERADE\n', 'commands that add rules'],
+    ['$ iptables-save\nbash: iptables-save: command not found\n', 'not installed'],
+    [
+      '$ iptables-save\niptables-save v1.8.7 (legacy): Cannot initialize: Permission denied (you must be root)\n',
+      'needs root',
+    ],
+    ['<!DOCTYPE html>\n<html>', 'a web page'],
+    ['\u0000\u0001\u0002ELF', 'a binary file'],
+  ])('%j', (dump, expected) => {
+    expect(() => parseSnapshot(dump)).toThrow('but this looks like ');
+    expect(() => parseSnapshot(dump)).toThrow(expected);
   });
 });
 
