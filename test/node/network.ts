@@ -44,7 +44,6 @@ export type Report = {
   drift: string[];
   masqueraders: string[];
   warnings: string[];
-  basis?: string[];
   probes: { to: string; from: string | null; reached: boolean }[];
   ports?: { to: string; used: number; range: number }[];
   code: number | null;
