@@ -44,7 +44,7 @@ export default tseslint.config(
   },
   { files: ['infra/lint/words.ts', 'test/infra/lint/**'], rules: { 'peermasq/no-wrong-word': 'off' } },
   {
-    files: ['**/*.ts'],
+    files: ['**/*.{ts,tsx}'],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { projectService: true } },
     rules: {

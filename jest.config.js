@@ -6,6 +6,8 @@ module.exports = {
   testEnvironment: '<rootDir>/test/environment.js',
   testSequencer: '<rootDir>/test/sequencer.js',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
+  // These need Chromium, and have a command of their own: npm run test:browser.
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/browser/'],
   transform: { '\\.[jt]s$': '<rootDir>/test/transform.js' },
   transformIgnorePatterns: [`/node_modules/(?!(${transformed.join('|')})/)`],
   // The descriptor of the whole Compute API takes seconds to load; the bundles have no more of it either.

@@ -10,6 +10,7 @@ const folders = [
   'aws/deliver/command-comment',
   'gcp/client/errors',
   'functions/cli/backfill/{journal,waves}',
+  'functions/page/*',
   'lab/demo/{ordered-output,screen}',
 ];
 

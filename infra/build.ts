@@ -4,17 +4,18 @@ import { build } from 'esbuild';
 import { ConfigError, parseConfig } from '../shared/core/model/config';
 import { composeStartupScript } from '../shared/gcp/deliver/startup-script';
 import { awsBundle, cliBundle, gcpBundle } from './bundle/options';
+import { buildPage } from './build-page';
 import { joinNodeProgram } from './join-node-program';
 import packageJson from '../package.json';
 
 /**
- * Bundles the functions and the command line into dist/, with one folder per deployment unit. Each folder also
- * contains the config and the node program. An invalid config fails the build with a list of all errors.
+ * Bundles the functions, the command line and the page into dist/, with one folder per deployment unit. The folders of
+ * the functions and the command line also contain the config and the node program. An invalid config fails the build with a list of all errors.
  */
 async function main(): Promise<void> {
   parseConfig(readFileSync('peermasq.yaml', 'utf8'));
   rmSync('dist', { recursive: true, force: true });
-  await Promise.all([build(awsBundle), build(gcpBundle), build(cliBundle)]);
+  await Promise.all([build(awsBundle), build(gcpBundle), build(cliBundle), buildPage()]);
   chmodSync('dist/cli/peermasq.mjs', 0o755);
   const program = joinNodeProgram();
   for (const folder of ['dist/aws', 'dist/gcp', 'dist/cli']) {

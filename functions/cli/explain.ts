@@ -18,10 +18,11 @@ import {
   type SourceEndpoint,
 } from './connection';
 import { exitCodeOf, formatExplanation, type ExplainResult } from './format-explanation';
+import { exitCodeOfOverview, formatOverview, type OverviewResult } from './format-overview';
 import { gatherFindings, snapshotHelp } from './gather-findings';
 import { addExamples, atLeast, clusterOption, outputOption, readBytes, withTargetOptions } from './options';
-import { print, type CommandOutput, type Format } from './output';
-import { showOverview } from './overview';
+import { print, type Format } from './output';
+import { gatherOverview } from './overview';
 import type { TargetOptions } from './targets';
 
 interface ExplainOptions extends TargetOptions, PacketOptions {
@@ -63,7 +64,9 @@ export function addExplain(program: Command): void {
     const options = self.optsWithGlobals<ExplainOptions>();
     const from = await resolveSource(options.from, options.node);
     if (options.to === undefined) {
-      print(overviewOfSaved(from, options), options.output);
+      const overview = overviewOfSaved(from, options);
+      print(formatOverview(overview), options.output);
+      process.exitCode = exitCodeOfOverview(overview);
       return;
     }
     const to = await resolveDestination(options.to, from);
@@ -123,9 +126,9 @@ async function explainLive(endpoints: Endpoints, options: ExplainOptions): Promi
   };
 }
 
-function overviewOfSaved(from: SourceEndpoint, options: ExplainOptions): CommandOutput {
+function overviewOfSaved(from: SourceEndpoint, options: ExplainOptions): OverviewResult {
   if (options.rules !== undefined)
-    return showOverview(readSavedRules(options.rules), from.pod ?? rejectNonAddress(from), options);
+    return gatherOverview(readSavedRules(options.rules), from.pod ?? rejectNonAddress(from), options);
   throw new PermanentError('bad-option', 'An overview of all destinations needs saved rules', {
     advice: 'Pass the rules of the node with --rules FILE, or one destination with --to HOST:PORT.',
   });

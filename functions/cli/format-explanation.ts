@@ -81,7 +81,10 @@ function formatMasqueraded(explanation: Explanation): string {
 }
 
 /** What to do about parts of the node's state that are not shown. */
-function notShownLines({ notShown, assumedComplete }: Explanation): string[] {
+export function notShownLines({
+  notShown,
+  assumedComplete,
+}: Pick<Explanation, 'notShown' | 'assumedComplete'>): string[] {
   if (notShown.length === 0) return [];
   const advice = 'Pass the output of `npx peermasq collect` to show everything';
   const alternative = assumedComplete ? '' : ', or --assume-complete if there are none';

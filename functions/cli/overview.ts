@@ -7,17 +7,21 @@ import type { Address } from '../../shared/core/model/cidr';
 import type { Config } from '../../shared/core/model/config';
 import { definedOnly } from '../../shared/core/util/collections';
 import type { PacketOptions } from './connection';
-import { formatOverview } from './format-overview';
+import type { OverviewResult } from './format-overview';
 import { configPath, readConfig } from './options';
-import type { CommandOutput } from './output';
 
 interface OverviewOptions extends PacketOptions {
   readonly config?: string;
   readonly cluster?: readonly string[];
+  readonly assumeComplete?: boolean;
 }
 
-/** Shows what a node does with packets from one source to every destination. */
-export function showOverview(snapshot: Snapshot, source: Address, options: OverviewOptions): CommandOutput {
+/** Determines what a node does with packets from one source to every destination. */
+export function gatherOverview(
+  snapshot: Snapshot,
+  source: Address,
+  options: OverviewOptions,
+): OverviewResult {
   const { family } = source;
   const isFromNode = isLocal(snapshot, { family, address: source.value }) === true;
   const packet = {
@@ -27,7 +31,13 @@ export function showOverview(snapshot: Snapshot, source: Address, options: Overv
     ...definedOnly({ in: options.in, out: options.out }),
   } as const;
   const peers = configuredPeers(options, source);
-  return formatOverview(`${source.text} → every destination`, family, overviewOf(snapshot, packet, peers));
+  return {
+    ...overviewOf(snapshot, packet, peers),
+    title: `${source.text} → every destination`,
+    family,
+    assumedComplete: options.assumeComplete === true,
+    warnings: snapshot.warnings,
+  };
 }
 
 /** Returns the ranges that the config lists. The overview also works without a config. */

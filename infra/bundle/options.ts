@@ -56,3 +56,17 @@ const require = requireFrom(import.meta.url), __dirname = import.meta.dirname;`,
   mainFields: ['module', 'main'],
   plugins: [schemaKeys, computeProtos(computeMethodsOfCli), excludeGoogleModules],
 } satisfies BuildOptions;
+
+/** The page is for browsers, and small, because people may send it to each other. */
+export const pageBundle = {
+  bundle: true,
+  platform: 'browser',
+  target: 'es2022',
+  format: 'iife',
+  minify: true,
+  legalComments: 'none',
+  write: false,
+  entryPoints: ['functions/page/main.tsx'],
+  tsconfig: 'functions/page/tsconfig.json',
+  mainFields: ['module', 'main'],
+} satisfies BuildOptions;

@@ -1,6 +1,7 @@
 // Installs the packages that the lab and the tests need: npm packages from the lockfile and, as root on Debian,
 // kernel tools. Takes milliseconds if nothing is missing. Imports no npm packages, because it runs before they are
-// installed. With `boot`, also installs the packages that test/lab/boot needs.
+// installed. With `boot` or `browser`, also installs the packages that
+// test/lab/boot or test/browser need.
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -17,9 +18,11 @@ const tools = {
   perl: 'perl-base',
   shellcheck: 'shellcheck',
 };
-if (process.argv[2] === 'boot') {
-  Object.assign(tools, { debootstrap: 'debootstrap', 'systemd-nspawn': 'systemd-container' });
-}
+const additionalTools = {
+  boot: { debootstrap: 'debootstrap', 'systemd-nspawn': 'systemd-container' },
+  browser: { chromium: 'chromium' },
+};
+Object.assign(tools, additionalTools[process.argv[2]]);
 
 const path = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
 const isInstalled = (tool) => path.some((folder) => existsSync(join(folder, tool)));

@@ -1,3 +1,4 @@
+import { describeMissing } from '../diagnose/not-shown';
 import { formatRuleName } from '../diagnose/trace';
 import type { Range } from '../model';
 import { contains, formatAddress } from '../ranges';
@@ -8,10 +9,12 @@ import type { Snapshot } from '../snapshot';
 import { destinationRanges } from './boundaries';
 import { RuleIndex } from './rule-index';
 
-/** Destinations that are treated alike. */
+/** `unknown` if the rules do not determine it, or if it depends on the ports. */
+export type Outcome = 'masqueraded' | 'not-masqueraded' | 'dropped' | 'stays-on-node' | 'unknown';
+
+/** Destinations that are treated alike by the rules shown. */
 export interface OverviewEntry extends Range {
-  /** `unknown` if the snapshot does not show it, or if it depends on the ports. */
-  readonly outcome: 'masqueraded' | 'not-masqueraded' | 'dropped' | 'stays-on-node' | 'unknown';
+  readonly outcome: Outcome;
   /** The source addresses with which packets may leave the node. Empty if they do not leave, or if it is unknown. */
   readonly sources: readonly string[];
   /** Whether an undecided rule may drop the packet. */
@@ -24,6 +27,12 @@ export interface OverviewEntry extends Range {
 
 /** The packets of an overview: any destination, any ports. */
 export type OverviewPacket = Pick<Packet, 'source' | 'protocol' | 'isFromNode' | 'in' | 'out'>;
+
+export interface Overview {
+  readonly entries: readonly OverviewEntry[];
+  /** What the dump does not show. Rules there could change every outcome. */
+  readonly notShown: readonly string[];
+}
 
 /** A configured destination, which the overview shows as an entry of its own. */
 export interface Peer extends Range {
@@ -39,7 +48,7 @@ export function overviewOf(
   snapshot: Snapshot,
   packet: OverviewPacket,
   peers: readonly Peer[] = [],
-): OverviewEntry[] {
+): Overview {
   const { family } = packet.source;
   const index = new RuleIndex(packet);
   const entries = destinationRanges(snapshot, family, peers).map(({ first, last }): OverviewEntry => {
@@ -48,34 +57,37 @@ export function overviewOf(
     const names = peers.filter((peer) => contains([peer], first)).map(({ name }) => name);
     return { first, last, ...summarize(trace, packet), peers: names };
   });
-  return coalesce(entries);
+  const missing = snapshot.missing.filter((part) => part.family === family);
+  return { entries: coalesce(entries), notShown: describeMissing(missing) };
 }
 
 type Treatment = Pick<OverviewEntry, 'outcome' | 'sources' | 'mayBeDropped' | 'rules'>;
 
 function summarize(trace: Trace, { source }: OverviewPacket): Treatment {
   const egress = egressOf(trace);
-  const isDropped = trace.verdicts.some(({ kind }) => kind === 'dropped');
-  const undecided = trace.evaluations.filter(({ matched }) => matched === 'unknown');
-  if (egress.length === 0) {
-    const outcome = isDropped ? 'dropped' : 'stays-on-node';
-    const isCertain = !isDropped || trace.verdicts.every(({ kind }) => kind === 'dropped');
-    if (!isCertain) return { outcome: 'unknown', sources: [], mayBeDropped: true, rules: namesOf(undecided) };
-    const by = trace.verdicts.flatMap((verdict) => (verdict.kind === 'dropped' ? [verdict.by] : []));
-    return { outcome, sources: [], mayBeDropped: false, rules: [...new Set(by)] };
-  }
+  if (egress.length === 0) return summarizeWithoutEgress(trace);
   const translations = egress.flatMap(({ translation }) => translation ?? []);
-  const isMixed = translations.length > 0 && translations.length < egress.length;
+  const outcome = outcomeOf(translations.length, egress.length);
   const sources = egress.flatMap(({ translation }) => translation?.sources ?? [source.value]);
   return {
-    outcome: outcomeOf(translations.length, egress.length),
+    outcome,
     sources: [...new Set(sources)].map((address) => formatAddress(source.family, address)),
-    mayBeDropped: isDropped,
-    rules: namesOf(isMixed ? undecided : decidingRules(trace)),
+    mayBeDropped: trace.verdicts.some(({ kind }) => kind === 'dropped'),
+    rules: namesOf(outcome === 'unknown' ? undecidedRules(trace) : decidingRules(trace)),
   };
 }
 
-function outcomeOf(translated: number, all: number): OverviewEntry['outcome'] {
+function summarizeWithoutEgress(trace: Trace): Treatment {
+  const drops = trace.verdicts.flatMap((verdict) => (verdict.kind === 'dropped' ? [verdict.by] : []));
+  const base = { sources: [], mayBeDropped: false, rules: [...new Set(drops)] };
+  if (drops.length === 0) return { ...base, outcome: 'stays-on-node' };
+  if (drops.length === trace.verdicts.length) return { ...base, outcome: 'dropped' };
+  return { ...base, outcome: 'unknown', mayBeDropped: true, rules: namesOf(undecidedRules(trace)) };
+}
+
+const undecidedRules = ({ evaluations }: Trace) => evaluations.filter(({ matched }) => matched === 'unknown');
+
+function outcomeOf(translated: number, all: number): Outcome {
   if (translated === 0) return 'not-masqueraded';
   return translated === all ? 'masqueraded' : 'unknown';
 }

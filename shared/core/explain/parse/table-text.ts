@@ -2,23 +2,17 @@ import { groupBy } from '../../util/collections';
 import { DumpError, type Backend, type BaseChain, type Family } from '../model';
 import type { IptablesProgram, Variant } from './header';
 import type { Line } from './input';
-import type { TableParser } from './iptables';
 
 /** The lines of a table of iptables, before they are parsed. */
 export interface TableText {
   readonly program: IptablesProgram;
   readonly family: Family;
   readonly name: string;
-  /** The number of the line with which the table starts. */
-  readonly line: number;
-  /** The rules as iptables-save prints them. */
+  /** The line with which the table starts. */
+  readonly head: Line;
   readonly lines: readonly Line[];
-  /** Passes the rules to a parser. */
-  readonly feed: (parser: TableParser) => void;
-  /** Whether lines are missing, or may be missing. */
+  /** Whether lines may be missing. */
   readonly isFragment: boolean;
-  /** Whether the output that contains the table also contains every other table of the backend. */
-  readonly showsAllTables: boolean;
 }
 
 /** The name with which texts and commands refer to the backend. */
@@ -95,14 +89,9 @@ function isContinuation(a: TableText, b: TableText): boolean {
 }
 
 function merge(first: TableText, second: TableText): TableText {
+  const lines = isRepetition(first, second) ? first.lines : [...first.lines, ...second.lines];
   const program = first.program.variant === undefined ? second.program : first.program;
-  if (isRepetition(first, second))
-    return { ...first, program, isFragment: first.isFragment && second.isFragment };
-  const feed = (parser: TableParser) => {
-    first.feed(parser);
-    second.feed(parser);
-  };
-  return { ...first, program, lines: [...first.lines, ...second.lines], feed };
+  return { ...first, lines, program, isFragment: first.isFragment && second.isFragment };
 }
 
 /** The text without the counters, which differ between two runs of one program. */
@@ -120,10 +109,10 @@ function assignPair(texts: readonly TableText[]): TableText[] {
   return [withVariant(first, a ?? (b && otherVariant[b])), withVariant(second, b ?? (a && otherVariant[a]))];
 }
 
-function rejectThird({ line, name, program }: TableText, first: TableText): never {
+function rejectThird({ head, name, program }: TableText, first: TableText): never {
   throw new DumpError({
-    line,
-    found: `table ${name} of ${backendOf(program)} with other rules than in line ${first.line}`,
+    line: head.number,
+    found: `table ${name} of ${backendOf(program)} with other rules than in line ${first.head.number}`,
     expected: 'each table of a node once: remove the one that is not current',
   });
 }

@@ -9,7 +9,7 @@ import { parseAddress } from '../../../../shared/core/model/cidr';
 import { iptablesTable, natTable, network } from '../dump-builder';
 
 const packet = { source: parseAddress('10.132.0.10'), protocol: 'tcp', isFromNode: false } as const;
-const overview = (dump: string) => overviewOf(parseSnapshot(network + dump), packet);
+const overview = (dump: string) => overviewOf(parseSnapshot(network + dump), packet).entries;
 
 /** Returns one line for each entry that leaves the node. */
 const linesOf = (entries: readonly OverviewEntry[], family: 4 | 6 = 4) =>
@@ -20,7 +20,7 @@ const linesOf = (entries: readonly OverviewEntry[], family: 4 | 6 = 4) =>
     );
 
 describe('the overview lists the destinations', () => {
-  const rule = (chain: string, number: number) => `${chain} rule ${number} (iptables, table nat)`;
+  const rule = (chain: string, number: number) => `${chain} rule ${number} (iptables-nft, table nat)`;
 
   test('that a rule masquerades, and those that it leaves out', () => {
     expect(linesOf(overview(iptablesTable('nat', '-A POSTROUTING ! -d 10.0.0.0/8 -j MASQUERADE')))).toEqual([
@@ -65,7 +65,7 @@ describe('the overview lists the destinations', () => {
     const source = parseAddress('fd00:132::a');
     const route = '# peermasq: ip -6 route\ndefault via fd00:209::1 dev eth0\n';
     const dump = `${route}# peermasq: ip6tables-nft-save\n${natTable('-A POSTROUTING -d fd00:193::/32 -j MASQUERADE')}`;
-    const entries = overviewOf(parseSnapshot(network + dump), { ...packet, source });
+    const { entries } = overviewOf(parseSnapshot(network + dump), { ...packet, source });
     expect(linesOf(entries, 6)).toContain(
       'fd00:193::/32 | masqueraded | fd00:209::2 | POSTROUTING rule 1 (iptables-nft, table nat)',
     );
@@ -75,10 +75,9 @@ describe('the overview lists the destinations', () => {
 test('configured destinations are entries of their own', () => {
   const backend = { first: 0x0ac10000n, last: 0x0ac1ffffn };
   const snapshot = parseSnapshot(network + natTable('-A POSTROUTING -d 10.0.0.0/8 -j MASQUERADE'));
-  const entries = overviewOf(snapshot, packet, [{ ...backend, name: 'backend' }]).filter(
-    ({ peers }) => peers.length > 0,
-  );
-  expect(entries).toMatchObject([{ ...backend, peers: ['backend'], outcome: 'masqueraded' }]);
+  const { entries } = overviewOf(snapshot, packet, [{ ...backend, name: 'backend' }]);
+  const marked = entries.filter(({ peers }) => peers.length > 0);
+  expect(marked).toMatchObject([{ ...backend, peers: ['backend'], outcome: 'masqueraded' }]);
 });
 
 describe('for random rules', () => {
@@ -118,7 +117,7 @@ describe('for random rules', () => {
     fc.assert(
       fc.property(rules, fc.array(cidr, { minLength: 3, maxLength: 8 }), (table, addresses) => {
         const snapshot = parseSnapshot(network + table);
-        const entries = overviewOf(snapshot, packet);
+        const { entries } = overviewOf(snapshot, packet);
         for (const address of addresses) {
           const destination = parseAddress(address.split('/')[0] ?? '');
           const entry = entries.find((each) => contains([each], destination.value));
