@@ -10,6 +10,7 @@ import { SetParser } from './ipset';
 import { TableParser } from './iptables';
 import { parseListing, savedLines } from './listing/listing';
 import { parseNftRuleset } from './nft/ruleset';
+import { parseNftText } from './nft/text/ruleset';
 import type { JsonValue } from './nft/values';
 import { findLookalike } from './lookalikes';
 import { readRuleLines, type RuleLines } from './rule-lines';
@@ -139,6 +140,9 @@ class SnapshotBuilder {
       case 'nft-json':
         this.addNftJson(block);
         break;
+      case 'nft-text':
+        this.addNftText(block);
+        break;
       case 'set-save':
         for (const { text, number } of block.lines) this.sets.line(text, number);
         break;
@@ -147,7 +151,6 @@ class SnapshotBuilder {
       case 'routing-rules':
         this.unrecognized.push(...block.lines.filter((line) => !this.ip.line(line)));
         break;
-      case 'nft-text':
       case 'set-list':
       case 'other':
         this.unrecognized.push(...block.lines);
@@ -250,6 +253,16 @@ class SnapshotBuilder {
       const expected = 'the complete JSON of nft -j list ruleset';
       throw new DumpError({ line: head.number, found: texts.join('\n').slice(-80), expected });
     }
+    this.addNftRuleset(json, head);
+  }
+
+  private addNftText({ lines }: Block): void {
+    const { json, unread } = parseNftText(lines);
+    this.unrecognized.push(...unread);
+    this.addNftRuleset(json, lines[0]);
+  }
+
+  private addNftRuleset(json: JsonValue, head: Line): void {
     const baseChains = parseNftRuleset(json, head.number);
     for (const table of new Set(baseChains.map((baseChain) => baseChain.table)))
       checkCallDepth(table, head.number);

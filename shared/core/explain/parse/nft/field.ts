@@ -169,13 +169,16 @@ function ctField(key: string, direction: string): Field {
     case 'mark':
       return markField('connection', fullMask);
     case 'state':
-      return supported(label, (values) => ({ kind: 'state', states: upperCaseTexts(values) }));
+      return supported(label, (values) => {
+        const states = namedValues(values, stateNames);
+        return states && { kind: 'state', states };
+      });
     case 'status':
       return supported(label, statusCondition);
     case 'direction':
       return supported(label, (values) => ({
         kind: 'constant',
-        matched: upperCaseTexts(values).includes('ORIGINAL'),
+        matched: values.some((value) => value === 'original' || value === 0),
       }));
     default:
       return unsupportedField(label);
@@ -186,22 +189,56 @@ function ctField(key: string, direction: string): Field {
  * The state of the first packet of a connection. Among the status bits, only those for address translation are known.
  */
 const statusCondition = (values: readonly JsonValue[]): Condition | undefined =>
-  values.length === 1 && values[0] === 'dnat' ? { kind: 'state', states: ['DNAT'] } : undefined;
+  values.length === 1 && (values[0] === 'dnat' || values[0] === 32)
+    ? { kind: 'state', states: ['DNAT'] }
+    : undefined;
 
-const upperCaseTexts = (values: readonly JsonValue[]) =>
-  values.map((value) => scalarText(value).toUpperCase());
+/** The numbers that `nft -n` prints: the kernel's ip_conntrack_info and rtnetlink types. */
+const stateNames = new Map([
+  [1, 'INVALID'],
+  [2, 'ESTABLISHED'],
+  [4, 'RELATED'],
+  [8, 'NEW'],
+  [64, 'UNTRACKED'],
+]);
+const addressTypeNames = new Map(
+  [
+    'UNSPEC',
+    'UNICAST',
+    'LOCAL',
+    'BROADCAST',
+    'ANYCAST',
+    'MULTICAST',
+    'BLACKHOLE',
+    'UNREACHABLE',
+    'PROHIBIT',
+  ].entries(),
+);
+
+/** @returns the names in upper case; undefined if a number has no name */
+function namedValues(values: readonly JsonValue[], names: ReadonlyMap<number, string>): string[] | undefined {
+  const texts = values.map((value) =>
+    typeof value === 'number' ? names.get(value) : scalarText(value).toUpperCase(),
+  );
+  return texts.every((text) => text !== undefined) ? texts : undefined;
+}
 
 function fibField({ flags, result }: JsonObject): Field {
   const names = textsOf(flags);
   const label = `fib ${names.join(' . ')} ${textOf(result)}`;
   if (result !== 'type' || names.includes('mark')) return unsupportedField(label);
-  return supported(label, (values) => ({
-    kind: 'addrtype',
-    side: names.includes('daddr') ? 'destination' : 'source',
-    types: upperCaseTexts(values),
-    limitTo: limitedDirection(names),
-    hasSingleType: true,
-  }));
+  return supported(label, (values) => {
+    const types = namedValues(values, addressTypeNames);
+    return (
+      types && {
+        kind: 'addrtype',
+        side: names.includes('daddr') ? 'destination' : 'source',
+        types,
+        limitTo: limitedDirection(names),
+        hasSingleType: true,
+      }
+    );
+  });
 }
 
 function limitedDirection(flags: readonly string[]): Direction | undefined {

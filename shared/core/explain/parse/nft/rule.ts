@@ -74,6 +74,7 @@ export class NftRuleParser {
     else if (kind === 'vmap') this.entries = this.parseVerdictMap(objectOf(value));
     else if (kind === 'mangle') this.addTargets(parseMangle(objectOf(value)), mangleLabel(objectOf(value)));
     else if (kind === 'xt') this.addExtension(objectOf(value));
+    else if (kind === 'unreadable') this.addUnreadable(objectOf(value));
     else if (nonTerminalStatements.has(kind)) this.labels.push(kind);
     else if (undecidableStatements.has(kind))
       this.addMatches([unknownMatch(kind, 'cannot be decided from a dump')]);
@@ -101,6 +102,13 @@ export class NftRuleParser {
     } else if (name === 'MASQUERADE') this.addTargets([{ kind: 'masquerade' }], label);
     else if (name === 'LOG' || name === 'NFLOG') this.labels.push(label);
     else this.addTargets([{ kind: 'unknown' }], label);
+  }
+
+  /** Adds a part of nft's text with an unknown meaning. */
+  private addUnreadable({ text, part }: JsonObject): void {
+    const label = textOf(text);
+    if (part !== 'target') this.addMatches([unknownMatch(label, 'its text does not show what it does')]);
+    if (part !== 'match') this.addTargets([{ kind: 'unknown' }], part === 'target' ? label : '');
   }
 
   private parseVerdictMap({ key = null, data = null }: JsonObject): readonly VerdictMapEntry[] {

@@ -128,16 +128,19 @@ class NftRulesetParser {
     const number = (chain.rules.at(-1)?.number ?? 0) + 1;
     const { handle } = json;
     for (const rule of parser.rules(number, textOf(json['comment']))) {
-      this.checkTargets(rule, table);
+      this.addMissingChains(rule, table);
       const withHandle = Number.isInteger(handle) ? { ...rule, handle: Number(handle) } : rule;
       chain.rules.push(this.withGuards(withHandle, chain, table));
     }
   }
 
-  private checkTargets({ targets, text }: Rule, table: Table): void {
+  /** Adds the chains that the rule calls and that the dump, such as one of `nft list chain`, does not show. */
+  private addMissingChains({ targets }: Rule, table: Table): void {
     for (const target of targets) {
       const isCall = target.kind === 'jump' || target.kind === 'goto';
-      if (isCall && !calledChain(target, table)) this.failMissingChain(text, table);
+      if (!isCall || calledChain(target, table)) continue;
+      const name = target.chain;
+      table.chains.set(name, { name, rules: [missingRules(`chain ${name}`)] });
     }
   }
 
@@ -157,6 +160,14 @@ class NftRulesetParser {
 
 const harmlessFlags: ReadonlySet<string> = new Set(['owner', 'persist']);
 const maybeDormant = unknownMatch('table', 'its flags are invalid in the dump, so it may be dormant');
+
+/** A rule in the place of what the dump does not show. */
+const missingRules = (what: string): Rule => ({
+  number: 0,
+  text: `(${what})`,
+  matches: [unknownMatch(what, 'not in the dump')],
+  targets: [{ kind: 'unknown' }],
+});
 
 const policyDrop: Rule = { number: 0, text: 'policy drop', matches: [], targets: [{ kind: 'drop' }] };
 
