@@ -1,4 +1,5 @@
 import { isListingCommand, parseCommands, type Command } from './command';
+import { removeDecoration } from './decoration';
 import type { Line } from './input';
 
 /** Lines that follow a command, or the lines before the first command. */
@@ -10,24 +11,22 @@ export interface Section {
 
 /**
  * Splits the input at the commands that it shows: after a prompt, after the `+` of `set -x`, on a line of their own, or
- * in a line `# peermasq: COMMAND`. Code fences and other decoration are left out.
+ * in a line `# peermasq: COMMAND`. Decoration is removed.
  */
 export function splitSections(lines: readonly Line[]): Section[] {
   let current: { commands: readonly Command[]; lines: Line[] } = { commands: [], lines: [] };
   const sections = [current];
-  for (const line of lines) {
+  for (const line of removeDecoration(lines)) {
     const boundary = parseBoundary(line);
     if (boundary) {
       current = { commands: boundary, lines: [] };
       sections.push(current);
-    } else if (!decoration.test(line.text)) {
+    } else {
       current.lines.push(line);
     }
   }
   return sections;
 }
-
-const decoration = /^\s*(?:```|~~~)/;
 
 const marker = /^\s*# peermasq: (.*)$/;
 
@@ -47,10 +46,18 @@ const plainPrompt = /^\s*\$\s+(\S.*)$/;
 /** A sign that is a prompt only before a command that lists something. */
 const possiblePrompt = /^.{0,100}?[#$%>+❯➜»λ]\s*(\S.*)$/u;
 
+/** The lines that ansible, pssh and `tail` print before the output of each host or file. */
+const outputHeader =
+  /^(?:\S+ \| (?:CHANGED|SUCCESS|FAILED)(?: \| rc=\d+)? >>|\[\d+\] [\d:]+ \[\w+\] \S+|==> .* <==)$/;
+
+/** The signs around a command that is a heading: `=== iptables-save ===`, `**iptables -t nat -S**:`. */
+const headingSigns = /^[\s#=*+>`$-]+|[\s:=*`-]+$/g;
+
 /** @returns the commands of a line that separates sections; undefined if the line is output */
 function parseBoundary({ text, number }: Line): Command[] | undefined {
   const [, marked] = marker.exec(text) ?? [];
   if (marked !== undefined) return parseCommands(marked, { line: number, isMarker: true });
+  if (outputHeader.test(text)) return [];
   const command = promptedCommand(text);
   return command === undefined ? undefined : parseCommands(command, { line: number, isMarker: false });
 }
@@ -64,5 +71,6 @@ function promptedCommand(text: string): string | undefined {
   if (command !== undefined) return command;
   const [, possible] = possiblePrompt.exec(text) ?? [];
   if (possible !== undefined && isListingCommand(possible)) return possible;
-  return isListingCommand(trimmed) ? trimmed : undefined;
+  const heading = trimmed.replaceAll(headingSigns, '');
+  return isListingCommand(heading) ? heading : undefined;
 }
