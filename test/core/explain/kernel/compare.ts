@@ -27,6 +27,9 @@ export interface CompareOptions {
 
 const packetsPerRuleSet = 12;
 
+/** The name under which cases with routing rules are counted. */
+export const policyRouting = 'policy routing';
+
 /** Sends random packets through random rules, and compares the kernel's results with the simulator's. */
 export async function compare(options: CompareOptions): Promise<ComparisonTally> {
   const lab = await openExplainLab();
@@ -49,8 +52,9 @@ async function compareIn(lab: ExplainLab, { cases, seed, only }: CompareOptions)
       if (compared.agreement === 'certain') tally.certain += 1;
       else if (compared.agreement === 'inconclusive') tally.inconclusive += 1;
       else tally.disagreements.push(describeDisagreement(compared, { seed, id, dump }));
-      const { kind, family } = batch.rules;
-      for (const name of [kind, `IPv${family}`, compared.packet.protocol.replace('v6', '')])
+      const { kind, family, hasPolicyRouting } = batch.rules;
+      const routing = hasPolicyRouting ? [policyRouting] : [];
+      for (const name of [kind, ...routing, `IPv${family}`, compared.packet.protocol.replace('v6', '')])
         counts.set(name, (counts.get(name) ?? 0) + 1);
     }
   }
@@ -63,12 +67,12 @@ export async function printDump(
   { family, kind }: Pick<RuleSetText, 'family' | 'kind'>,
 ): Promise<string> {
   const tables = family === 4 ? 'iptables' : 'ip6tables';
-  const ip = family === 4 ? ['ip'] : ['ip', '-6'];
+  const ip = ['ip', `-${family}`];
   const prints = [
     ...(kind === 'nft' ? [] : [[`${tables}-legacy-save`], [`${tables}-nft-save`], ['ipset', 'save']]),
     ...(kind.startsWith('nft') ? [['nft', '-j', 'list', 'ruleset']] : []),
     ['ip', '-o', 'addr'],
-    [...ip, 'route'],
+    [...ip, 'route', 'show', 'table', 'all'],
     [...ip, 'rule'],
   ];
   const outputs = await lab.onNode(prints.map((argv) => ({ argv })));
@@ -91,6 +95,8 @@ async function load(lab: ExplainLab, { id, rules }: CaseBatch): Promise<string> 
     { argv: ['nft', '-f', '-'], stdin: rules.native },
     // Uses `-exist`, because no sets exist before the first batch.
     { argv: ['ipset', '-exist', 'restore'], stdin: old.join('') },
+    // Ignores the commands that fail, such as those that add a route twice.
+    { argv: ['sh'], stdin: `exec 2>/dev/null\n${rules.routing}\ntrue\n` },
     { argv: ['conntrack', '-F'] },
   ];
   await lab.clearReceived();

@@ -3,6 +3,7 @@ import { SeededRandom } from './random';
 import { emptyTables, makeSets, makeTables, setNames } from './generate-iptables';
 import type { SentPacket } from './lab';
 import { makeNft, deleteLabTables } from './generate-nft';
+import { makeRouting, noRouting, type RoutingScript } from './generate-routing';
 import { makePackets, addressPools } from './address-pools';
 
 /** Which backends contain the rules of a rule set. */
@@ -22,6 +23,8 @@ export interface RuleSetText {
   readonly legacy: string;
   readonly nft: string;
   readonly native: string;
+  readonly routing: RoutingScript;
+  readonly hasPolicyRouting: boolean;
 }
 
 export interface CaseBatch {
@@ -40,6 +43,7 @@ export function makeBatch(seed: number, id: number, count: number): CaseBatch {
   const names = setNames(id);
   const tables = (...of: readonly RuleSetKind[]) =>
     of.includes(kind) ? makeTables(random, pool, names) : emptyTables;
+  const hasPolicyRouting = random.chance(0.4);
   const rules = {
     kind,
     family: pool.family,
@@ -47,6 +51,8 @@ export function makeBatch(seed: number, id: number, count: number): CaseBatch {
     legacy: tables('iptables-legacy', 'both iptables'),
     nft: tables('iptables-nft', 'both iptables', 'nft and iptables'),
     native: kind.startsWith('nft') ? makeNft(random, pool) : deleteLabTables,
+    routing: hasPolicyRouting ? makeRouting(random, pool) : noRouting,
+    hasPolicyRouting,
   };
   return { id, rules, packets: makePackets(random, count, pool) };
 }

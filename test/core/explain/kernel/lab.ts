@@ -26,7 +26,7 @@ interface Agent {
 }
 
 /**
- * A lab with a pod, a node with two uplinks, and a peer that is reachable over both uplinks. The peer records every
+ * A lab with a pod, a node with three uplinks, and a peer that is reachable over each uplink. The peer records every
  * packet that it receives, and drops it.
  */
 export interface ExplainLab {
@@ -137,6 +137,11 @@ async function connect(lab: Lab, { pod, node, peer }: LabHosts): Promise<void> {
     { machine: node, device: 'eth1', addresses: [`${v4.other}/24`, `${v6.other}/64`] },
     { machine: peer, device: 'eth1', addresses: ['192.168.50.1/24', 'fd00:192::1/64'] },
   );
+  // Only policy routing uses eth2.
+  await lab.addVethPair(
+    { machine: node, device: 'eth2', addresses: ['192.168.60.2/24', 'fd00:196::2/64'] },
+    { machine: peer, device: 'eth2', addresses: ['192.168.60.1/24', 'fd00:196::1/64'] },
+  );
   await pod.run(['ip', 'route', 'add', 'default', 'via', '10.132.0.1']);
   await pod.run(['ip', 'route', 'add', 'default', 'via', 'fd00:132::1']);
   for (const [range, via] of [
@@ -151,7 +156,7 @@ async function connect(lab: Lab, { pod, node, peer }: LabHosts): Promise<void> {
   await node.sysctl('ipv4/ip_forward', '1');
   await node.sysctl('ipv6/conf/all/forwarding', '1');
   // Turns rp_filter off, so that the node does not drop packets that arrive on an asymmetric route.
-  for (const name of ['all', 'default', 'eth0', 'eth1', 'cbr0'])
+  for (const name of ['all', 'default', 'eth0', 'eth1', 'eth2', 'cbr0'])
     await node.sysctl(`ipv4/conf/${name}/rp_filter`, '0');
   await addPermanentNeighbours(
     { host: node, device: 'eth0' },
@@ -160,6 +165,10 @@ async function connect(lab: Lab, { pod, node, peer }: LabHosts): Promise<void> {
   await addPermanentNeighbours(
     { host: node, device: 'eth1' },
     { host: peer, device: 'eth1', addresses: ['192.168.50.1', 'fd00:192::1'] },
+  );
+  await addPermanentNeighbours(
+    { host: node, device: 'eth2' },
+    { host: peer, device: 'eth2', addresses: ['192.168.60.1', 'fd00:196::1'] },
   );
   await addPermanentNeighbours(
     { host: pod, device: 'eth0' },
