@@ -45,7 +45,7 @@ async function compareIn(lab: ExplainLab, { cases, seed, only }: CompareOptions)
   const counts = new Map<string, number>();
   for (let id = only ?? 1; tally.cases < cases && (only ?? id) === id; id++) {
     const batch = makeBatch(seed, id, Math.min(packetsPerRuleSet, cases - tally.cases));
-    const dump = await load(lab, batch);
+    const dump = await loadBatch(lab, batch);
     await lab.send(batch.packets);
     for (const compared of await comparePackets(lab, dump, batch.packets)) {
       tally.cases += 1;
@@ -83,7 +83,7 @@ export async function printDump(
  * Loads a batch's rules on the node.
  * @returns the node's dump after that
  */
-async function load(lab: ExplainLab, { id, rules }: CaseBatch): Promise<string> {
+export async function loadBatch(lab: ExplainLab, { id, rules }: CaseBatch): Promise<string> {
   const of = (family: 4 | 6, text: string) => (rules.family === family ? text : emptyTables);
   const old = Object.values(setNames(id - 1)).map((name) => `destroy ${name}\n`);
   const loads = [

@@ -2,9 +2,15 @@ import type { SeededRandom } from './random';
 import { ports, type AddressPool } from './address-pools';
 import { ipOf, makeMatch, portMatches, type MatchScope } from './nft-matches';
 
-/** Commands that remove the previous batch's tables. */
-export const deleteLabTables = ['ip', 'ip6', 'inet']
-  .map((family) => `table ${family} lab {}\ndelete table ${family} lab\n`)
+/** Commands that remove the previous batch's tables, and the tables that explain's fixes add. */
+export const deleteLabTables = [
+  'ip lab',
+  'ip6 lab',
+  'inet lab',
+  'ip manual-masquerade',
+  'ip6 manual-masquerade',
+]
+  .map((table) => `table ${table} {}\ndelete table ${table}\n`)
   .join('');
 
 /** The base chains, grouped with the user-defined chains that they may call. */

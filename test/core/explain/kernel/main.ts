@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { compare, formatTally } from './compare';
+import { checkFixes, formatFixTally } from './fixes';
 
 const { values } = parseArgs({
   options: {
@@ -13,9 +14,12 @@ async function main(): Promise<void> {
   const seed = Number(values.seed);
   const only = values.only === undefined ? undefined : Number(values.only);
   const tally = await compare({ cases: Number(values.cases), seed, only });
-  for (const text of tally.disagreements.slice(0, 3)) console.error(text);
+  const fixes = await checkFixes({ cases: Math.ceil(Number(values.cases) / 10), seed, only });
+  const disagreements = [...tally.disagreements, ...fixes.disagreements];
+  for (const text of disagreements.slice(0, 3)) console.error(text);
   console.log(formatTally(tally, seed));
-  if (tally.disagreements.length > 0) process.exitCode = 1;
+  console.log(formatFixTally(fixes));
+  if (disagreements.length > 0) process.exitCode = 1;
 }
 
 void main();
