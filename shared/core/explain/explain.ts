@@ -58,7 +58,7 @@ export function explain(
     omitted,
     cause,
     reason,
-    evidence: gatherEvidence(rootCause),
+    evidence: gatherEvidence(traced, rootCause),
     fix: needsFix ? (fixFor({ snapshot, packet, want }, cause) ?? null) : null,
     lastingFix: needsFix ? findLastingFix(traced, rootCause, want) : null,
   };

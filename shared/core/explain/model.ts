@@ -124,8 +124,8 @@ export interface Rule {
    * next rule.
    */
   readonly targets: readonly RuleTarget[];
-  /** The number of packets that the rule has matched, if the dump shows its counters. */
-  readonly packets?: number;
+  /** How many packets the rule has matched, as the dump shows it: `12`, `3303K`. Absent without counters. */
+  readonly packets?: string;
   /** The handle with which nft can delete the rule. */
   readonly handle?: number;
 }

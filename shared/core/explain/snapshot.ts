@@ -1,4 +1,5 @@
 import type { Backend, BaseChain, Family, Range } from './model';
+import type { TrackedFlow } from './parse/conntrack';
 
 /** One part of a set entry, such as the port of `10.193.0.3,tcp:443`. */
 export type SetEntryPart =
@@ -144,6 +145,8 @@ export interface Snapshot {
   /** What was assumed about the input, and which lines were passed over. */
   readonly warnings: readonly string[];
   readonly missing: readonly MissingPart[];
+  /** Connections that conntrack tracks. The dump may show only some of them. */
+  readonly flows: readonly TrackedFlow[];
   /** The routing tables of which the dump contains every route, each as returned by `routingTableKey`. */
   readonly completeRoutingTables: ReadonlySet<string>;
 }

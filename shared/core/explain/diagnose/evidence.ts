@@ -1,14 +1,18 @@
 import type { Evaluation } from '../simulate/trace';
-import type { RootCause } from './root-cause';
+import { describeFlows } from './flows';
+import type { RootCause, TracedPacket } from './root-cause';
 import { formatRuleName } from './trace';
 
-/** Returns what the rules' counters say. */
-export const gatherEvidence = ({ rules }: RootCause): string[] => rules.flatMap(describeCounter);
+/** Returns what the counters of the rules and the tracked connections say. */
+export const gatherEvidence = ({ snapshot, packet }: TracedPacket, { rules }: RootCause): string[] => [
+  ...rules.flatMap(describeCounter),
+  ...describeFlows(snapshot, packet),
+];
 
 /** In table nat, only the first packet of each connection is counted. */
 function describeCounter(evaluation: Evaluation): string[] {
   const { packets } = evaluation.rule;
   if (packets === undefined) return [];
-  const unit = evaluation.baseChain.isNat ? 'connection' : 'packet';
-  return [`${packets} ${unit}${packets === 1 ? ' has' : 's have'} matched ${formatRuleName(evaluation)}.`];
+  const verb = packets === '1' ? 'packet has' : 'packets have';
+  return [`${packets} ${verb} matched ${formatRuleName(evaluation)}.`];
 }

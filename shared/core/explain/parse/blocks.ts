@@ -1,4 +1,5 @@
 import type { NonEmpty } from '../../util/collections';
+import { isFlowLine } from './conntrack';
 import type { Line } from './input';
 import { isRoutingRuleLine } from './ip/rule';
 
@@ -15,6 +16,7 @@ export type BlockKind =
   | 'addresses'
   | 'routes'
   | 'routing-rules'
+  | 'flows'
   | 'other';
 
 /** Consecutive lines that one parser reads. */
@@ -57,6 +59,7 @@ function kindOf(text: string): BlockKind {
   if (/^(?:create|add) \S+ \S/.test(text)) return 'set-save';
   if (/^Name: \S/.test(text)) return 'set-list';
   if (isRoutingRuleLine(text)) return 'routing-rules';
+  if (isFlowLine(text)) return 'flows';
   if (/^\d+: \S/.test(text) || addressLine.test(text)) return 'addresses';
   return isRouteLine(text) ? 'routes' : 'other';
 }
@@ -139,6 +142,7 @@ class OpenBlock {
         return next === 'routes' || text.startsWith('nexthop ');
       case 'set-save':
       case 'routing-rules':
+      case 'flows':
         return next === this.kind;
       case 'comment':
       case 'other':

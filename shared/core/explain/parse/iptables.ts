@@ -1,3 +1,4 @@
+import { definedOnly } from '../../util/collections';
 import {
   DumpError,
   unknownMatch,
@@ -67,21 +68,22 @@ export class TableParser {
   /** Adds a chain of `iptables -L`. */
   listedChain({ name, policy, rules }: ListedChain): void {
     this.addChain(name, policy);
-    for (const { line, number, text, tokens, unknown } of rules) {
+    for (const { line, number, text, tokens, unknown, packets } of rules) {
       const { matches, target } = parseRuleTokens(tokens);
       this.recordChangingSets(target);
       const rule = { chain: name, text, matches: [...matches, ...unknown], target, lineNumber: line };
-      this.rules.push({ ...rule, number });
+      this.rules.push({ ...rule, number, packets });
     }
   }
 
   /** Resolves the targets of the rules, because a chain may be declared after a rule that jumps to it. */
   finish(): void {
     for (const { chain } of this.rules) this.chainOf(chain);
-    for (const { chain, number, text, matches, target, lineNumber } of this.rules) {
+    for (const { chain, number, text, matches, target, lineNumber, packets } of this.rules) {
       const { rules } = this.chainOf(chain);
       const targets = this.parseTargets(target) ?? this.failTarget(text, lineNumber);
-      rules.push({ number: number ?? rules.length + 1, text, matches, targets });
+      const rule = { number: number ?? rules.length + 1, text, matches, targets };
+      rules.push(definedOnly({ ...rule, packets }));
     }
     for (const [chain, rule] of this.placeholders) this.chainOf(chain).rules.push(rule);
   }
@@ -102,7 +104,7 @@ export class TableParser {
     if (!rule) this.fail(text, lineNumber);
     const { chain, matches, target } = rule;
     this.recordChangingSets(target);
-    return { chain, text: ruleText, matches, target };
+    return { chain, text: ruleText, matches, target, packets: packetsOf(text) };
   }
 
   private recordChangingSets(target: readonly string[]): void {
@@ -171,7 +173,13 @@ export class TableParser {
 }
 
 /** `iptables -S -v` prints the counters inside the rule. */
-const listedCounters = / -c \d+ \d+(?= |$)/;
+const listedCounters = / -c (\d+) \d+(?= |$)/;
+
+/** Returns the packet counter that iptables-save -c prints before the rule, or iptables -S -v inside it. */
+function packetsOf(text: string): string | undefined {
+  const [, before] = /^\[(\d+):\d+\] */.exec(text) ?? [];
+  return before ?? listedCounters.exec(text)?.[1];
+}
 
 interface PendingRule {
   /** Undefined if the dump does not number its rules. */
@@ -182,4 +190,5 @@ interface PendingRule {
   /** The tokens starting with `-j` or `-g`. */
   readonly target: readonly string[];
   readonly lineNumber: number;
+  readonly packets: string | undefined;
 }

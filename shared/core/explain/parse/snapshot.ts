@@ -4,6 +4,7 @@ import type { Snapshot } from '../snapshot';
 import { splitBlocks, type Block } from './blocks';
 import { checkCallDepth } from './call-depth';
 import { tableOption, type Command } from './command';
+import { maxFlows, parseFlow, type TrackedFlow } from './conntrack';
 import { splitLines, type Line } from './input';
 import { IpParser } from './ip';
 import { SetParser } from './ipset';
@@ -53,6 +54,7 @@ class SnapshotBuilder {
   private readonly sets = new SetParser();
   private readonly changingSets = new Set<string>();
   private readonly ip = new IpParser();
+  private readonly flows: TrackedFlow[] = [];
   private readonly warnings: string[] = [];
   private readonly unrecognized: Line[] = [];
   private program: Program = { backend: 'iptables-nft', family: undefined };
@@ -76,6 +78,7 @@ class SnapshotBuilder {
       sets: this.sets.sets(),
       changingSets: this.changingSets,
       ...this.ip.finish(),
+      flows: this.flows,
       warnings: this.warnings,
       missing: [],
     };
@@ -151,9 +154,19 @@ class SnapshotBuilder {
       case 'routing-rules':
         this.unrecognized.push(...block.lines.filter((line) => !this.ip.line(line)));
         break;
+      case 'flows':
+        this.addFlows(block);
+        break;
       case 'set-list':
       case 'other':
         this.unrecognized.push(...block.lines);
+    }
+  }
+
+  private addFlows({ lines }: Block): void {
+    for (const { text } of lines.slice(0, maxFlows - this.flows.length)) {
+      const flow = parseFlow(text.trim());
+      if (flow) this.flows.push(flow);
     }
   }
 

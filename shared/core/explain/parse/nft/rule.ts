@@ -1,3 +1,4 @@
+import { definedOnly } from '../../../util/collections';
 import { unknownMatch, type Rule, type RuleMatch, type RuleTarget } from '../../model';
 import { fullMask } from '../../ranges';
 import { parseField } from './field';
@@ -52,6 +53,7 @@ export class NftRuleParser {
   private readonly matches: RuleMatch[] = [];
   private readonly targets: RuleTarget[] = [];
   private readonly labels: string[] = [];
+  private packets: string | undefined;
   private entries: readonly VerdictMapEntry[] = [{ matches: [], targets: [], label: '' }];
 
   constructor(private readonly findSet: SetLookup) {}
@@ -62,7 +64,8 @@ export class NftRuleParser {
       const matches = [...this.matches, ...entry.matches];
       const labels = [...matches.map(({ text }) => text), ...this.labels, entry.label, suffix];
       const text = labels.filter((label) => label !== '').join(' ');
-      return { number, text, matches, targets: [...this.targets, ...entry.targets] };
+      const targets = [...this.targets, ...entry.targets];
+      return definedOnly({ number, text, matches, targets, packets: this.packets });
     });
   }
 
@@ -75,10 +78,16 @@ export class NftRuleParser {
     else if (kind === 'mangle') this.addTargets(parseMangle(objectOf(value)), mangleLabel(objectOf(value)));
     else if (kind === 'xt') this.addExtension(objectOf(value));
     else if (kind === 'unreadable') this.addUnreadable(objectOf(value));
-    else if (nonTerminalStatements.has(kind)) this.labels.push(kind);
+    else if (nonTerminalStatements.has(kind)) this.addNonTerminal(kind, value);
     else if (undecidableStatements.has(kind))
       this.addMatches([unknownMatch(kind, 'cannot be decided from a dump')]);
     else this.addTargets([parseNatStatement(kind, value)], kind);
+  }
+
+  private addNonTerminal(kind: string, value: JsonValue): void {
+    this.labels.push(kind);
+    const { packets } = objectOf(value);
+    if (kind === 'counter' && typeof packets === 'number') this.packets = String(packets);
   }
 
   private addMatches(matches: readonly RuleMatch[]): void {
