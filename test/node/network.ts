@@ -16,7 +16,10 @@ export const program = nodeProgramFile;
 export const backends = ['iptables-nft', 'iptables-legacy', 'nft'] as const;
 export type Backend = (typeof backends)[number];
 
-/** The backends of tests that run on one of them in `npm test`, and on each in `npm run test:environments`. */
+/**
+ * The backends of tests that run on one of them in `npm test`, and on each in `npm run test:environments`. The files
+ * that use this constant are listed in package.json.
+ */
 export const testedBackends: readonly Backend[] =
   process.env['PEERMASQ_ENVIRONMENTS'] === 'all' ? backends : ['iptables-nft'];
 

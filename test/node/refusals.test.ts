@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describeKernel } from '../lab/kernel';
-import { backendVpc, clear, type Network, openNetwork, ruleset } from './network';
+import { backendVpc, clear, type Network, openNetwork, ruleset, testedBackends } from './network';
 
 /** Valid ranges: all short forms of IPv6, and the ranges next to reserved ranges. */
 const allowed = [
@@ -296,7 +296,7 @@ describeKernel('an accepted rule set', undefined, () => {
       ),
     ],
   ])('is applied: %s', async (_, text) => {
-    for (const backend of ['iptables-nft', 'iptables-legacy', 'nft']) {
+    for (const backend of testedBackends) {
       const report = await network.apply(text, { PEERMASQ_BACKEND: backend });
       // The rules are not proven if they name an interface that the node does not have.
       const proven = !text.includes('option out');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describeKernel } from '../lab/kernel';
 import { joinParts, parsePart } from '../../shared/core/model/snapshot-parts';
-import { backendVpc, clear, type Network, openNetwork, program } from './network';
+import { backendVpc, clear, type Network, openNetwork, program, testedBackends } from './network';
 import { watchedNode } from './watched-node';
 
 /** Polls until a condition is true. The only time limit is the test's own timeout. */
@@ -114,24 +114,21 @@ describeKernel('the watcher', undefined, () => {
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
-  test.each(['iptables-nft', 'iptables-legacy', 'nft'])(
-    'detects drift of the rules on %s by their fingerprint',
-    async (backend) => {
-      await order({ set: { 'peermasq-ruleset': backendVpc() } });
-      watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: backend });
-      expect(await status()).toMatchObject({ result: 'applied', backend });
-      // The first checks are full checks. After that, only fingerprints are compared.
-      for (let round = 0; round < 4; round++) await request(/wait_for_change/);
-      const flush =
-        backend === 'nft'
-          ? ['nft', 'flush', 'chain', 'ip', 'peermasq', 'postrouting']
-          : [backend, '-t', 'nat', '-F', 'PEERMASQ'];
-      await network.node.run(flush);
-      await request(/wait_for_change/);
-      await request(/wait_for_change/);
-      expect(await network.sourceSeen()).toBe('10.209.0.2');
-    },
-  );
+  test.each(testedBackends)('detects drift of the rules on %s by their fingerprint', async (backend) => {
+    await order({ set: { 'peermasq-ruleset': backendVpc() } });
+    watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: backend });
+    expect(await status()).toMatchObject({ result: 'applied', backend });
+    // The first checks are full checks. After that, only fingerprints are compared.
+    for (let round = 0; round < 4; round++) await request(/wait_for_change/);
+    const flush =
+      backend === 'nft'
+        ? ['nft', 'flush', 'chain', 'ip', 'peermasq', 'postrouting']
+        : [backend, '-t', 'nat', '-F', 'PEERMASQ'];
+    await network.node.run(flush);
+    await request(/wait_for_change/);
+    await request(/wait_for_change/);
+    expect(await network.sourceSeen()).toBe('10.209.0.2');
+  });
 
   test('keeps reporting that a rule set was refused while it repairs the rule set in force', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
