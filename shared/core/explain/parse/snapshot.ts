@@ -8,6 +8,7 @@ import { maxFlows, parseFlow, type TrackedFlow } from './conntrack';
 import { splitLines, type Line } from './input';
 import { IpParser } from './ip';
 import { SetParser } from './ipset';
+import { savedSets } from './ipset-list';
 import { TableParser } from './iptables';
 import { parseListing, savedLines } from './listing/listing';
 import { parseNftRuleset } from './nft/ruleset';
@@ -158,6 +159,8 @@ class SnapshotBuilder {
         this.addFlows(block);
         break;
       case 'set-list':
+        for (const { text, number } of savedSets(block.lines)) this.sets.line(text, number);
+        break;
       case 'other':
         this.unrecognized.push(...block.lines);
     }
