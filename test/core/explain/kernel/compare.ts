@@ -4,6 +4,8 @@ import type { Packet } from '../../../../shared/core/explain/simulate/packet';
 import { parseSnapshot } from '../../../../shared/core/explain/parse/snapshot';
 import { egressOf, walk } from '../../../../shared/core/explain/simulate/walk';
 import type { Snapshot } from '../../../../shared/core/explain/snapshot';
+import { tryParse } from '../../../../shared/core/util/functional';
+import { printedForms, printForm, type PrintedForm } from './forms';
 import { type CaseBatch, makeBatch, type RuleSetText } from './generate';
 import { emptyTables, setNames } from './generate-iptables';
 import { type ExplainLab, packetKeyOf, openExplainLab, type SentPacket } from './lab';
@@ -16,6 +18,13 @@ export interface ComparisonTally {
   readonly disagreements: readonly string[];
   /** The number of cases for each backend, address family and protocol. */
   readonly counts: ReadonlyMap<string, number>;
+  /** The same cases, read back from the forms in which people show rules. */
+  readonly forms: ReadonlyMap<string, FormTally>;
+}
+
+export interface FormTally {
+  readonly cases: number;
+  readonly certain: number;
 }
 
 export interface CompareOptions {
@@ -43,11 +52,23 @@ export async function compare(options: CompareOptions): Promise<ComparisonTally>
 async function compareIn(lab: ExplainLab, { cases, seed, only }: CompareOptions): Promise<ComparisonTally> {
   const tally = { cases: 0, certain: 0, inconclusive: 0, disagreements: [] as string[] };
   const counts = new Map<string, number>();
+  const forms = new Map<string, FormTally>();
   for (let id = only ?? 1; tally.cases < cases && (only ?? id) === id; id++) {
     const batch = makeBatch(seed, id, Math.min(packetsPerRuleSet, cases - tally.cases));
     const dump = await loadBatch(lab, batch);
     await lab.send(batch.packets);
-    for (const compared of await comparePackets(lab, dump, batch.packets)) {
+    const results = await comparePackets(lab, dump, batch.packets);
+    for (const form of formsOf(id)) {
+      const text = await printForm(lab, batch.rules, form);
+      const read = text === '' ? [] : results.map((compared) => compareForm(text, compared));
+      const { cases: before = 0, certain = 0 } = forms.get(form.name) ?? {};
+      const isCertain = ({ agreement }: ComparedPacket) => agreement === 'certain';
+      forms.set(form.name, { cases: before + read.length, certain: certain + read.filter(isCertain).length });
+      for (const compared of read)
+        if (compared.agreement === 'disagrees')
+          tally.disagreements.push(describeDisagreement(compared, { seed, id, dump: text }));
+    }
+    for (const compared of results) {
       tally.cases += 1;
       if (compared.agreement === 'certain') tally.certain += 1;
       else if (compared.agreement === 'inconclusive') tally.inconclusive += 1;
@@ -58,7 +79,17 @@ async function compareIn(lab: ExplainLab, { cases, seed, only }: CompareOptions)
         counts.set(name, (counts.get(name) ?? 0) + 1);
     }
   }
-  return { ...tally, counts };
+  return { ...tally, counts, forms };
+}
+
+/** The forms in which a batch is also read back: each batch takes other forms, so that all are read equally often. */
+const formsOf = (id: number): readonly PrintedForm[] =>
+  [0, 3, 6].flatMap((offset) => printedForms[(id + offset) % printedForms.length] ?? []);
+
+/** Compares the answer from another form with what the kernel did. */
+function compareForm(text: string, { packet, kernel }: ComparedPacket): ComparedPacket {
+  const expected = tryParse(() => expectedOf(parseSnapshot(text), packet)) ?? ['an error'];
+  return comparePacket(packet, expected, kernel);
 }
 
 /** Prints the output of each dump command for the node's backend, after a line that names the command. */
@@ -176,12 +207,13 @@ export function describeDisagreement(
 }
 
 export function formatTally(
-  { cases, certain, inconclusive, disagreements, counts }: ComparisonTally,
+  { cases, certain, inconclusive, disagreements, counts, forms }: ComparisonTally,
   seed: number,
 ): string {
   const shares = [...counts].sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${count}`);
   return [
     `explain: ${cases} cases, seed ${seed}, ${disagreements.length} disagree, ${certain} certain, ${inconclusive} inconclusive (the kernel's result is one of several)`,
     `  ${shares.join(', ')}`,
+    `  read back: ${[...forms].map(([name, form]) => `${name}: ${form.cases} cases, ${form.certain} certain`).join('; ')}`,
   ].join('\n');
 }
