@@ -70,17 +70,15 @@ const fixFor = (request: FixRequest, cause: Cause): string | undefined =>
     : findFix(request);
 
 /** Whether the dump shows the nat rules of a backend, so that a fix is more than a guess. */
-function isNatShown({ snapshot: { baseChains, missing }, packet, trace }: TracedPacket): boolean {
+function isNatShown({ snapshot, packet, trace }: TracedPacket): boolean {
   const { family } = packet.destination;
   if (trace.evaluations.some(({ baseChain }) => baseChain.unreadable !== undefined)) return false;
-  const isNatMissing = missing.some(
-    (part) => part.kind === 'tables' && part.family === family && (part.names?.includes('nat') ?? true),
+  const hasChain = snapshot.baseChains.some(
+    ({ table, isNat, hook }) => isNat && hook === 'postrouting' && table.families.includes(family),
   );
-  return (
-    !isNatMissing ||
-    baseChains.some(
-      ({ table, isNat, hook }) => isNat && hook === 'postrouting' && table.families.includes(family),
-    )
+  if (hasChain || snapshot.backends.has('nft')) return true;
+  return !snapshot.missing.some(
+    (part) => part.kind === 'tables' && part.family === family && (part.names?.includes('nat') ?? true),
   );
 }
 

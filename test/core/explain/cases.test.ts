@@ -5,6 +5,7 @@ import { explain } from '../../../shared/core/explain/explain';
 import type { Explanation } from '../../../shared/core/explain/explanation';
 import { decodeInput } from '../../../shared/core/explain/parse/input';
 import { parseSnapshot } from '../../../shared/core/explain/parse/snapshot';
+import type { Packet } from '../../../shared/core/explain/simulate/packet';
 import { parseAddress } from '../../../shared/core/model/cidr';
 
 interface Case {
@@ -15,7 +16,13 @@ interface Case {
   readonly from: string;
   /** The destination, as ADDRESS:PORT. */
   readonly to: string;
+  /** The answer about the rules shown. */
   readonly masqueraded: Explanation['masqueraded'];
+  /** The answer about the node. Almost always unknown, because few dumps show all of its rules. */
+  readonly onNode?: Explanation['masqueraded'];
+  readonly cause?: Explanation['cause'];
+  /** Parts of the node that the answer names as not shown. */
+  readonly notShown?: readonly string[];
   /** Text that the reason contains. */
   readonly reason?: string;
   readonly source?: string;
@@ -151,22 +158,101 @@ const cases: readonly Case[] = [
     masqueraded: 'unknown',
     reason: 'Depends on POSTROUTING rule 1',
   },
+  {
+    title: 'iptables-nft before 1.8.8, whose header does not name the backend but whose program does',
+    input: 'nft-save-185',
+    from: '10.88.1.5',
+    to: '10.57.0.3:31080',
+    masqueraded: false,
+    cause: 'no-rule',
+    reason: 'POSTROUTING rule 1 (iptables-nft, table nat)',
+    fix: 'iptables-nft -t nat -I POSTROUTING',
+    notShown: [
+      'tables raw, mangle, filter and security of iptables-nft',
+      'iptables-legacy',
+      "nft's own tables",
+    ],
+  },
+  {
+    title: 'both backends of 1.8.2, of which xtables-save is nft',
+    input: 'both-182',
+    from: '10.88.1.5',
+    to: '198.51.100.9:443',
+    masqueraded: true,
+    cause: 'masqueraded',
+    reason: 'Masqueraded by POSTROUTING rule 1 (iptables-legacy, table nat)',
+    notShown: ['tables raw, mangle, filter and security of iptables-nft', "nft's own tables"],
+  },
+  {
+    title: 'two tables of 1.8.7 with the same name, which belong to two backends',
+    input: 'two-backends-187',
+    from: '10.88.1.5',
+    to: '198.51.100.9:443',
+    masqueraded: true,
+    cause: 'masqueraded',
+    reason: 'Masqueraded by POSTROUTING rule 1 (iptables, table nat)',
+    notShown: ["nft's own tables"],
+  },
+  {
+    title: 'iptables before 1.8, which has no iptables-legacy',
+    input: 'iptables-1421',
+    from: '10.88.1.5',
+    to: '10.57.0.3:31080',
+    masqueraded: false,
+    cause: 'no-rule',
+    reason: 'POSTROUTING rule 1 (iptables, table nat)',
+    fix: 'iptables -t nat -I POSTROUTING',
+    notShown: ['iptables-nft', "nft's own tables"],
+  },
+  {
+    title: 'one backend of a node that masquerades in an nft table of its own',
+    input: 'nft-table-not-shown',
+    from: '10.88.1.71',
+    to: '10.57.5.9:5432',
+    masqueraded: false,
+    cause: 'no-rule',
+    reason: 'POSTROUTING rule 1 (iptables-nft, table nat)',
+    notShown: ['iptables-legacy', "nft's own tables"],
+  },
+  {
+    title: 'rules from which an older iptables has left out matches',
+    input: 'lost-matches',
+    from: '10.88.64.7',
+    to: '198.51.100.9:443',
+    masqueraded: 'unknown',
+    cause: 'unknown',
+    reason: 'Depends on',
+    warning: 'Matches are missing from its rules',
+    notShown: ['the rest of table nat and tables raw, mangle, filter and security of iptables'],
+  },
 ];
 
 test.each(cases)('$title: $input, $from to $to', (row) => {
   const { from, to, masqueraded, reason = '', source, fix, warning } = row;
   const [destination = '', port] = to.split(/:(?=\d+$)/);
   const snapshot = parseSnapshot(decodeInput(readFileSync(join(__dirname, 'cases', `${row.input}.txt`))));
-  const explanation = explain(snapshot, {
+  const packet: Packet = {
     source: parseAddress(from),
     destination: parseAddress(destination),
     protocol: 'tcp',
     sourcePort: 40_000,
     destinationPort: Number(port),
     isFromNode: false,
-  });
+  };
+  const explanation = explain(snapshot, packet, { assumeComplete: true });
   expect(explanation).toMatchObject({ masqueraded, reason: expect.stringContaining(reason) as unknown });
   if (source !== undefined) expect(explanation.source).toBe(source);
   if (fix !== undefined) expect(explanation.fix).toContain(fix);
   if (warning !== undefined) expect(snapshot.warnings.join('\n')).toContain(warning);
+
+  const onNode = explain(snapshot, packet);
+  const { cause, notShown = [] } = row;
+  expect(onNode).toMatchObject({
+    masqueraded: row.onNode ?? 'unknown',
+    masqueradedByTablesShown: masqueraded,
+    reason: explanation.reason,
+    fix: explanation.fix,
+  });
+  expect(onNode.notShown).toEqual(expect.arrayContaining([...notShown]));
+  if (cause !== undefined) expect(onNode.cause).toBe(cause);
 });

@@ -22,13 +22,13 @@ default via 10.209.0.1 dev eth0
 
 export const ipv6Endpoints = ['fd00:132::a', 'fd00:193::3'] as const;
 
-/** Explains the packet above, or a packet with the same ports between other addresses. */
+/**
+ * Explains the packet above, or a packet with the same ports between other addresses. What the dump does not show is
+ * assumed to be empty.
+ */
 export function explainDump(dump: string, from = '10.132.0.10', to = '10.193.0.3'): Explanation {
-  return explain(parseSnapshot(dump), {
-    ...packet,
-    source: parseAddress(from),
-    destination: parseAddress(to),
-  });
+  const endpoints = { source: parseAddress(from), destination: parseAddress(to) };
+  return explain(parseSnapshot(dump), { ...packet, ...endpoints }, { assumeComplete: true });
 }
 
 /** Returns a table in the format of iptables-save. The chain of the first rule is a base chain. */

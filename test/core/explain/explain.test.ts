@@ -94,7 +94,7 @@ test('10,000 rules are parsed and simulated within a second, and 40 of the rules
   );
   const text = network + natTable(...rules, '-A POSTROUTING -j MASQUERADE');
   const began = process.cpuUsage();
-  const { path, omitted } = explain(parseSnapshot(text), packet);
+  const { path, omitted } = explain(parseSnapshot(text), packet, { assumeComplete: true });
   const { user, system } = process.cpuUsage(began);
   expect((user + system) / 1000).toBeLessThan(1000);
   expect([path.length, omitted]).toEqual([41, 9960]);

@@ -1,4 +1,5 @@
-import type { Backend, Family } from '../model';
+import type { Family } from '../model';
+import type { Variant } from './header';
 
 /** A command whose output follows, as far as the input names it. */
 export interface Command {
@@ -9,13 +10,15 @@ export interface Command {
   readonly args: readonly string[];
   /** Whether a line `# peermasq: COMMAND` names the command. Such a line is more reliable than a header. */
   readonly isMarker: boolean;
-  /** Whether the command failed on the node, so that it printed nothing. */
-  readonly hasFailed: boolean;
+  /** Whether the command failed on the node, or had nothing to print. Only a line `# peermasq: COMMAND` tells that. */
+  readonly status: 'printed' | 'failed' | 'absent';
+  /** The number of lines that the command printed, apart from empty ones. Only a line `# peermasq: COMMAND` tells it. */
+  readonly lineCount: number | undefined;
   /** Whether the output is filtered, for example by grep, so that lines may be missing. */
   readonly isFiltered: boolean;
-  /** The family and the backend that the command itself names. */
+  /** The family and the backend of iptables that the command itself names. */
   readonly family: Family | undefined;
-  readonly backend: Backend | undefined;
+  readonly variant: Variant | undefined;
 }
 
 interface CommandSource {
@@ -25,16 +28,27 @@ interface CommandSource {
 
 /** Parses the commands of one shell line: `sudo iptables-save; ip route | grep default`. */
 export function parseCommands(text: string, source: CommandSource): Command[] {
-  return text
+  const [, marked = text, count, status = 'printed'] = source.isMarker ? (markerEnd.exec(text) ?? []) : [];
+  return marked
     .split(/&&|\|\||;/)
     .map((part) => part.trim())
     .filter((part) => part !== '')
-    .map((part) => parseCommand(part, source));
+    .map((part) => ({
+      ...parseCommand(part, source),
+      status: status as Command['status'],
+      lineCount: count === undefined ? undefined : Number(count),
+    }));
 }
+
+/** The end of `# peermasq: COMMAND (12 lines)` and `# peermasq: COMMAND failed`. */
+const markerEnd = /^(.*?)(?: \((\d{1,9}) lines?\)| (failed|absent))?$/;
 
 const filters = /^(?:[ef]?grep|rg|head|tail|awk|sed|cut|uniq|jq)$/;
 
-function parseCommand(text: string, { line, isMarker }: CommandSource): Command {
+function parseCommand(
+  text: string,
+  { line, isMarker }: CommandSource,
+): Omit<Command, 'status' | 'lineCount'> {
   const [first = '', ...pipe] = text.split('|');
   const words = wordsOf(first);
   const start = Math.max(words.findIndex(isListingProgram), 0);
@@ -46,10 +60,9 @@ function parseCommand(text: string, { line, isMarker }: CommandSource): Command 
     program,
     args,
     isMarker,
-    hasFailed: isMarker && args.at(-1) === 'failed',
     isFiltered: pipe.some((part) => filters.test(wordsOf(part).find((word) => word !== 'sudo') ?? '')),
     family: familyOf(program, args),
-    backend: backendOf(program),
+    variant: variantOf(program),
   };
 }
 
@@ -66,9 +79,9 @@ function familyOf(program: string, args: readonly string[]): Family | undefined 
   return args.includes('-6') || args.includes('inet6') ? 6 : 4;
 }
 
-function backendOf(program: string): Backend | undefined {
-  if (/-legacy\b/.test(program)) return 'iptables-legacy';
-  return /-nft\b|^xtables-/.test(program) ? 'iptables-nft' : undefined;
+function variantOf(program: string): Variant | undefined {
+  if (/-legacy\b/.test(program)) return 'legacy';
+  return /-nft\b|^xtables-/.test(program) ? 'nft' : undefined;
 }
 
 /** The arguments with which each program lists something, so that prose such as "ip addresses" is no command. */
@@ -94,4 +107,22 @@ export function tableOption({ args }: Command): string | undefined {
   if (joined !== undefined) return joined.replace(/^(?:-t|--table=)/, '');
   const index = args.findIndex((arg) => arg === '-t' || arg === '--table');
   return index < 0 ? undefined : args[index + 1];
+}
+
+export const isTablesProgram = ({ program }: Command): boolean => /^(?:ip6?tables|xtables)\b/.test(program);
+
+/** Whether the command prints every table of its backend: `iptables-save` without `-t`. */
+export const showsAllTables = (command: Command): boolean =>
+  /tables\S*-save$/.test(command.program) && tableOption(command) === undefined && !command.isFiltered;
+
+/** Whether the command prints all of nft: `nft -j list ruleset`. */
+export const showsNftRuleset = ({ program, args, isFiltered }: Command): boolean =>
+  program === 'nft' && args.filter((arg) => !arg.startsWith('-')).join(' ') === 'list ruleset' && !isFiltered;
+
+/** Whether the commands print every chain of a table: `iptables -t nat -S`, but not `iptables -t nat -S POSTROUTING`. */
+export function listWholeTable(commands: readonly Command[]): boolean {
+  const [command, ...others] = commands.filter(isTablesProgram);
+  if (!command || others.length > 0 || command.isFiltered) return false;
+  const table = tableOption(command);
+  return command.args.every((arg) => arg.startsWith('-') || arg === table);
 }

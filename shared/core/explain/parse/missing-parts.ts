@@ -9,46 +9,47 @@ import { backendOf, type TableText } from './table-text';
 export interface ShownRules {
   readonly family: Family;
   readonly tables: readonly TableText[];
-  /** The backends of iptables of which all tables are shown, or shown to be absent. */
-  readonly complete: ReadonlySet<Variant>;
-  /** Whether nft's own tables are shown, or shown to be absent. */
-  readonly isNftComplete: boolean;
+  /** The backends of which all tables are shown, or shown to be absent. `native` stands for nft's own tables. */
+  readonly complete: ReadonlySet<Variant | 'native'>;
 }
 
 /** Returns the tables that the dump neither shows nor shows to be absent. */
-export function missingTables({ family, tables, complete, isNftComplete }: ShownRules): MissingPart[] {
+export function missingTables({ family, tables, complete }: ShownRules): MissingPart[] {
   const own = tables.filter((table) => table.family === family);
-  const missing: MissingPart[] = [];
-  const addBackend = (backend: Backend) =>
-    missing.push({ kind: 'tables', family, backend, names: undefined, fragments: [] });
-  const addTables = (shown: NonEmpty<TableText>) => {
-    const [{ program }] = shown;
-    const names = namesWithout(shown);
-    const fragments = names.filter((name) => shown.some((table) => table.name === name));
-    if (names.length > 0)
-      missing.push({ kind: 'tables', family, backend: backendOf(program), names, fragments });
-  };
-  for (const variant of ['nft', 'legacy'] as const) {
+  const unnamed = own.filter(({ program }) => program.variant === undefined);
+  const parts = (['nft', 'legacy'] as const).flatMap((variant) => {
     const ofVariant = own.filter(({ program }) => program.variant === variant);
-    if (complete.has(variant)) continue;
-    if (isNonEmpty(ofVariant)) addTables(ofVariant);
-    else if (!own.some(isUnnamed)) addBackend(`iptables-${variant}`);
-  }
-  const unnamed = own.filter(isUnnamed);
+    if (isNonEmpty(ofVariant)) return missingFrom(ofVariant, { isComplete: complete.has(variant) });
+    return complete.has(variant) || unnamed.length > 0 ? [] : [wholeBackend(family, `iptables-${variant}`)];
+  });
   if (isNonEmpty(unnamed)) {
-    addTables(unnamed);
-    if (!hasBothBackends(own) && complete.size < 2) addBackend('iptables');
+    parts.push(...missingFrom(unnamed, { isComplete: false }));
+    const areBothShown = hasTableTwice(own) || (complete.has('nft') && complete.has('legacy'));
+    if (!areBothShown) parts.push(wholeBackend(family, 'iptables'));
   }
-  if (!isNftComplete) addBackend('nft');
-  return missing;
+  return complete.has('native') ? parts : [...parts, wholeBackend(family, 'nft')];
 }
 
-const isUnnamed = ({ program }: TableText) => program.variant === undefined;
+const wholeBackend = (family: Family, backend: Backend): MissingPart => ({
+  kind: 'tables',
+  family,
+  backend,
+  names: undefined,
+  fragments: [],
+});
 
-/** Returns the names of the tables that are not among those shown in full. */
-const namesWithout = (tables: readonly TableText[]): string[] =>
-  iptablesTables.filter((name) => !tables.some((table) => table.name === name && !table.isFragment));
+/** Returns the other tables of a backend of which some are shown. */
+function missingFrom(shown: NonEmpty<TableText>, { isComplete }: { isComplete: boolean }): MissingPart[] {
+  const [{ family, program }] = shown;
+  const fragments = namesOf(shown.filter(({ isFragment }) => isFragment));
+  const showsAll = isComplete || shown.some(({ showsAllTables }) => showsAllTables);
+  const known = namesOf(shown);
+  const names = iptablesTables.filter((name) => (known.has(name) ? fragments.has(name) : !showsAll));
+  if (names.length === 0) return [];
+  return [{ kind: 'tables', family, backend: backendOf(program), names, fragments: [...fragments] }];
+}
+
+const namesOf = (tables: readonly TableText[]) => new Set(tables.map(({ name }) => name));
 
 /** Whether a table is shown twice, which means that it is shown for both backends. */
-const hasBothBackends = (tables: readonly TableText[]) =>
-  new Set(tables.map(({ name }) => name)).size < tables.length;
+const hasTableTwice = (tables: readonly TableText[]) => namesOf(tables).size < tables.length;

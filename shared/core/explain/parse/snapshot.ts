@@ -1,30 +1,30 @@
 import { tryParse } from '../../util/functional';
-import { DumpError, iptablesCommand, type Backend, type BaseChain, type Family } from '../model';
+import { DumpError } from '../model';
 import type { Snapshot } from '../snapshot';
 import { splitBlocks, type Block } from './blocks';
 import { checkCallDepth } from './call-depth';
-import { tableOption, type Command } from './command';
+import { listWholeTable, tableOption, type Command } from './command';
 import { maxFlows, parseFlow, type TrackedFlow } from './conntrack';
 import { splitLines, type Line } from './input';
 import { IpParser } from './ip';
 import { SetParser } from './ipset';
 import { savedSets } from './ipset-list';
-import { TableParser } from './iptables';
+import type { TableParser } from './iptables';
 import { parseListing, savedLines } from './listing/listing';
 import { parseNftRuleset } from './nft/ruleset';
 import { parseNftText } from './nft/text/ruleset';
 import type { JsonValue } from './nft/values';
 import { findLookalike } from './lookalikes';
+import { RuleCollector, type NewTable } from './rule-collector';
 import { readRuleLines, type RuleLines } from './rule-lines';
-import { parseUnreadableNotice, TableCoverage } from './table-coverage';
 import { guessTable } from './table-guess';
 import { splitSections, type Section } from './transcript';
 
 /**
  * Parses the output of a node's programs, in any order and with whatever surrounds it in a ticket or a terminal. The
  * text is split into sections (the output of one command line), and those into blocks (the lines of one form). A
- * section's command names the program. Without one, the header of the output names it; without a header, iptables-nft
- * is assumed.
+ * section's command names the program. Without one, the header of the output may name it, and otherwise the backend stays
+ * unknown.
  * @throws DumpError and no other error
  */
 export function parseSnapshot(text: string): Snapshot {
@@ -34,54 +34,32 @@ export function parseSnapshot(text: string): Snapshot {
   return builder.finish(lines);
 }
 
-/** The program that printed the following lines. */
-interface Program {
-  readonly backend: Backend;
-  readonly family: Family | undefined;
-}
-
-/** A table of iptables, and the line where it starts. */
-interface TableHead {
-  readonly name: string;
-  readonly line: number;
-  readonly family: Family;
-}
-
 class SnapshotBuilder {
-  private readonly coverage = new TableCoverage();
-  /** Undefined if the dump contains no output of nft yet. */
-  private native: BaseChain[] | undefined;
-  private readonly backends = new Set<Backend>();
+  private readonly rules = new RuleCollector();
   private readonly sets = new SetParser();
-  private readonly changingSets = new Set<string>();
   private readonly ip = new IpParser();
   private readonly flows: TrackedFlow[] = [];
   private readonly warnings: string[] = [];
   private readonly unrecognized: Line[] = [];
-  private program: Program = { backend: 'iptables-nft', family: undefined };
-  /** Whether the dump contains `# peermasq:` lines, which are more reliable than headers. */
-  private hasMarkers = false;
 
   addSection({ commands, lines }: Section): void {
-    for (const command of commands) this.startCommand(command);
+    const lineCount = lines.filter(({ text }) => text.trim() !== '').length;
+    this.rules.startOutput(commands, lineCount);
     this.ip.start(commands);
     for (const block of splitBlocks(lines)) this.addBlock(block, commands);
   }
 
   finish(lines: readonly Line[]): Snapshot {
-    this.flushNotices();
-    if (this.backends.size === 0) this.rejectInput(lines);
+    if (this.rules.isEmpty) this.rejectInput(lines);
+    const { warnings, ...rules } = this.rules.finish();
     for (const { number, text } of this.unrecognized.slice(0, maxWarnedLines))
       this.warnings.push(`Line ${number} was passed over: ${text.trim()}`);
     return {
-      baseChains: this.coverage.allBaseChains(this.native),
-      backends: this.backends,
+      ...rules,
       sets: this.sets.sets(),
-      changingSets: this.changingSets,
       ...this.ip.finish(),
       flows: this.flows,
-      warnings: this.warnings,
-      missing: [],
+      warnings: [...warnings, ...this.warnings],
     };
   }
 
@@ -98,39 +76,11 @@ class SnapshotBuilder {
     throw new DumpError({ line: first?.number ?? lines.length, found, expected });
   }
 
-  private startCommand(command: Command): void {
-    const { program, family, backend, isMarker } = command;
-    if (isMarker) this.startMarked(command);
-    else if (program.includes('tables') && !this.hasMarkers) {
-      this.flushNotices(family);
-      this.program = { backend: backend ?? 'iptables-nft', family };
-    } else if (program === 'ip') this.program = { ...this.program, family };
-  }
-
-  private startMarked({ program, family, backend, hasFailed }: Command): void {
-    this.flushNotices();
-    this.hasMarkers = true;
-    this.program = { backend: backend ?? 'iptables-nft', family: family ?? 4 };
-    if (backend !== undefined && family !== undefined) {
-      this.backends.add(backend);
-      if (hasFailed)
-        this.coverage.addUnreadableNat(backend, family, `${iptablesCommand(family, backend)}-save`);
-      else this.coverage.cover(family);
-    } else if (program === 'nft' && hasFailed) {
-      for (const each of [4, 6] as const) this.coverage.addUnreadableNat('nft', each, 'nft -j list ruleset');
-    }
-  }
-
-  private flushNotices(next?: Family): void {
-    const { family } = this.program;
-    this.coverage.flushNotices(next ?? family ?? 4, family);
-  }
-
   private addBlock(block: Block, commands: readonly Command[]): void {
     const [head] = block.lines;
     switch (block.kind) {
       case 'comment':
-        this.addComment(head);
+        this.rules.comment(head.text.trim());
         break;
       case 'table':
         this.addTable(block);
@@ -173,25 +123,6 @@ class SnapshotBuilder {
     }
   }
 
-  private addComment({ text }: Line): void {
-    const comment = text.trim();
-    const [, header, nftSuffix] =
-      /^# Generated by (ip6?tables)\S*-save v\S+( \(nf_tables\))?/.exec(comment) ?? [];
-    const notice = parseUnreadableNotice(comment);
-    if (header !== undefined && !this.hasMarkers) {
-      const family = header === 'ip6tables' ? 6 : 4;
-      this.flushNotices(family);
-      this.program = { backend: nftSuffix === undefined ? 'iptables-legacy' : 'iptables-nft', family };
-    } else if (notice) {
-      this.backends.add('iptables-nft');
-      this.coverage.addNotice(notice);
-      if (this.hasMarkers) this.flushNotices();
-    } else if (comment.startsWith('# Warning: iptables-legacy tables present')) {
-      const family = this.program.family ?? 4;
-      this.coverage.addUnreadableNat('iptables-legacy', family, `${iptablesCommand(family)}-legacy-save`);
-    }
-  }
-
   private addTable({ lines: [head, ...lines] }: Block): void {
     const isComplete = lines.at(-1)?.text.trim() === 'COMMIT';
     const name = head.text.trim().slice(1);
@@ -200,7 +131,7 @@ class SnapshotBuilder {
         `Table ${name} in line ${head.number} has no COMMIT: its last rules may be missing.`,
       );
     const rules = readRuleLines(isComplete ? lines.slice(0, -1) : lines, { isTable: true });
-    this.addIptables(name, head, rules);
+    this.addIptables({ name, line: head.number, isFragment: !isComplete }, rules);
   }
 
   /** Adds rules without the table that contains them: the output of `iptables -S`, or some lines of iptables-save. */
@@ -208,7 +139,8 @@ class SnapshotBuilder {
     const [head] = lines;
     const rules = readRuleLines(lines, { isTable: false });
     this.unrecognized.push(...rules.prose);
-    this.addIptables(this.tableNameOf(rules.lines, head, commands), head, rules);
+    const name = this.tableNameOf(rules.lines, head, commands);
+    this.addIptables({ name, line: head.number, isFragment: !listWholeTable(commands) }, rules);
   }
 
   /** Adds the output of `iptables -L`. */
@@ -217,8 +149,15 @@ class SnapshotBuilder {
     for (const chains of tables) {
       const { line } = chains[0];
       const name = this.tableNameOf(savedLines(chains), { number: line }, commands);
-      this.addChains({ name, line, family: this.program.family ?? family ?? 4 }, (parser) => {
-        for (const chain of chains) parser.listedChain(chain);
+      this.rules.addTable({
+        name,
+        line,
+        family: this.rules.family ?? family ?? 4,
+        lines: savedLines(chains),
+        isFragment: !listWholeTable(commands),
+        feed: (parser) => {
+          for (const chain of chains) parser.listedChain(chain);
+        },
       });
     }
   }
@@ -236,26 +175,18 @@ class SnapshotBuilder {
     return guess;
   }
 
-  private addIptables(name: string, head: Line, { lines, joined, isCut }: RuleLines): void {
+  private addIptables(
+    { name, line, isFragment }: Pick<NewTable, 'name' | 'line' | 'isFragment'>,
+    { lines, joined, isCut }: RuleLines,
+  ): void {
     for (const number of joined.slice(0, maxWarnedLines))
       this.warnings.push(`The rule in line ${number} was broken, and was joined with what follows it.`);
-    if (isCut)
-      this.warnings.push(`Table ${name} in line ${head.number} is cut: some of its rules are missing.`);
-    const family = this.program.family ?? (lines.some(({ text }) => hasIpv6Option.test(text)) ? 6 : 4);
-    this.addChains({ name, line: head.number, family }, (parser) => {
+    if (isCut) this.warnings.push(`Table ${name} in line ${line} is cut: some of its rules are missing.`);
+    const family = this.rules.family ?? (lines.some(({ text }) => hasIpv6Option.test(text)) ? 6 : 4);
+    const feed = (parser: TableParser) => {
       for (const { text, number } of lines) parser.line(text, number);
-    });
-  }
-
-  private addChains({ name, line, family }: TableHead, parse: (parser: TableParser) => void): void {
-    const { backend } = this.program;
-    const parser = new TableParser(name, backend, [family]);
-    parse(parser);
-    parser.finish();
-    checkCallDepth(parser.table, line);
-    this.backends.add(backend);
-    for (const set of parser.changingSets) this.changingSets.add(set);
-    this.coverage.add({ backend, family, name }, parser.baseChains());
+    };
+    this.rules.addTable({ name, line, family, lines, isFragment: isFragment || isCut, feed });
   }
 
   private addNftJson({ lines }: Block): void {
@@ -282,9 +213,7 @@ class SnapshotBuilder {
     const baseChains = parseNftRuleset(json, head.number);
     for (const table of new Set(baseChains.map((baseChain) => baseChain.table)))
       checkCallDepth(table, head.number);
-    this.native = [...(this.native ?? []), ...baseChains];
-    this.backends.add('nft');
-    this.coverage.cover(4, 6);
+    this.rules.addNft(baseChains);
   }
 }
 

@@ -58,7 +58,9 @@ export class TableCoverage {
 
   add(key: TableKey, baseChains: readonly BaseChain[]): void {
     if (key.name === 'nat') this.covered.add(key.family);
-    this.baseChains.set(keyOf(key), baseChains);
+    // Where the backend is not named, two tables with the same name belong to two backends.
+    const others = key.backend === 'iptables' ? (this.baseChains.get(keyOf(key)) ?? []) : [];
+    this.baseChains.set(keyOf(key), [...others, ...baseChains]);
     this.unreadable.delete(keyOf(key));
   }
 

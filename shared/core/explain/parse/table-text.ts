@@ -2,17 +2,23 @@ import { groupBy } from '../../util/collections';
 import { DumpError, type Backend, type BaseChain, type Family } from '../model';
 import type { IptablesProgram, Variant } from './header';
 import type { Line } from './input';
+import type { TableParser } from './iptables';
 
 /** The lines of a table of iptables, before they are parsed. */
 export interface TableText {
   readonly program: IptablesProgram;
   readonly family: Family;
   readonly name: string;
-  /** The line with which the table starts. */
-  readonly head: Line;
+  /** The number of the line with which the table starts. */
+  readonly line: number;
+  /** The rules as iptables-save prints them. */
   readonly lines: readonly Line[];
-  /** Whether lines may be missing. */
+  /** Passes the rules to a parser. */
+  readonly feed: (parser: TableParser) => void;
+  /** Whether lines are missing, or may be missing. */
   readonly isFragment: boolean;
+  /** Whether the output that contains the table also contains every other table of the backend. */
+  readonly showsAllTables: boolean;
 }
 
 /** The name with which texts and commands refer to the backend. */
@@ -89,9 +95,14 @@ function isContinuation(a: TableText, b: TableText): boolean {
 }
 
 function merge(first: TableText, second: TableText): TableText {
-  const lines = isRepetition(first, second) ? first.lines : [...first.lines, ...second.lines];
   const program = first.program.variant === undefined ? second.program : first.program;
-  return { ...first, lines, program, isFragment: first.isFragment && second.isFragment };
+  if (isRepetition(first, second))
+    return { ...first, program, isFragment: first.isFragment && second.isFragment };
+  const feed = (parser: TableParser) => {
+    first.feed(parser);
+    second.feed(parser);
+  };
+  return { ...first, program, lines: [...first.lines, ...second.lines], feed };
 }
 
 /** The text without the counters, which differ between two runs of one program. */
@@ -109,10 +120,10 @@ function assignPair(texts: readonly TableText[]): TableText[] {
   return [withVariant(first, a ?? (b && otherVariant[b])), withVariant(second, b ?? (a && otherVariant[a]))];
 }
 
-function rejectThird({ head, name, program }: TableText, first: TableText): never {
+function rejectThird({ line, name, program }: TableText, first: TableText): never {
   throw new DumpError({
-    line: head.number,
-    found: `table ${name} of ${backendOf(program)} with other rules than in line ${first.head.number}`,
+    line,
+    found: `table ${name} of ${backendOf(program)} with other rules than in line ${first.line}`,
     expected: 'each table of a node once: remove the one that is not current',
   });
 }

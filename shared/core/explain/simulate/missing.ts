@@ -1,12 +1,4 @@
-import {
-  unknownMatch,
-  type BaseChain,
-  type Chain,
-  type Family,
-  type Hook,
-  type Rule,
-  type RuleTarget,
-} from '../model';
+import { unknownMatch, type BaseChain, type Chain, type Family, type Hook, type Rule } from '../model';
 import type { Snapshot, MissingPart } from '../snapshot';
 import { unknownRoutingRules } from './policy-routing';
 
@@ -83,15 +75,23 @@ type MissingChain = Pick<BaseChain, 'hook' | 'priority'> & {
 
 function missingChain({ backend, name, family, hook, priority }: MissingChain): BaseChain {
   const isBeforeConntrack = priority < -200 && (hook === 'prerouting' || hook === 'output');
-  const rules = [missingRule(1, 'unknown'), ...(isBeforeConntrack ? [missingRule(2, 'notrack')] : [])];
+  const rules = isBeforeConntrack ? [anyEffect, mayUntrack] : [anyEffect];
   const chain: Chain = { name: hook.toUpperCase(), rules };
   const table = { backend, name, families: [family], chains: new Map([[chain.name, chain]]) };
   return { table, chain, hook, isNat: name === 'nat', priority, policy: 'accept' };
 }
 
-const missingRule = (number: number, kind: Extract<RuleTarget['kind'], 'unknown' | 'notrack'>): Rule => ({
-  number,
-  text: '(a rule that is not shown)',
+/** What an unknown target does includes doing nothing, so the packet does not also have to pass this rule by. */
+const anyEffect: Rule = {
+  number: 1,
+  text: '(rules that are not shown)',
+  matches: [],
+  targets: [{ kind: 'unknown' }],
+};
+
+const mayUntrack: Rule = {
+  number: 2,
+  text: anyEffect.text,
   matches: [unknownMatch('its matches', 'not shown')],
-  targets: [{ kind }],
-});
+  targets: [{ kind: 'notrack' }],
+};

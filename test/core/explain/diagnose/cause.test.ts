@@ -34,7 +34,7 @@ describe('the closest match is shown with the reason why it was skipped:', () =>
     const rule = `-A POSTROUTING ${match} -j MASQUERADE`;
     expect(explainNat(rule)).toMatchObject({
       cause: 'no-rule',
-      reason: `No rule masquerades the packet. Closest match: POSTROUTING rule 1 (iptables-nft, table nat), skipped because ${reason}: ${rule}`,
+      reason: `No rule masquerades the packet. Closest match: POSTROUTING rule 1 (iptables, table nat), skipped because ${reason}: ${rule}`,
     });
   });
 
@@ -66,8 +66,8 @@ describe('a packet that a raw rule excludes from conntrack', () => {
       masqueraded: false,
       cause: 'untracked',
       reason:
-        'Untracked: PREROUTING rule 1 (iptables-nft, table raw) excludes the packet from conntrack, and untracked packets are never masqueraded: -A PREROUTING -s 10.132.0.10/32 -j CT --notrack. Without it, POSTROUTING rule 1 (iptables-nft, table nat) would masquerade: -A POSTROUTING -j MASQUERADE',
-      fix: 'iptables-nft -t raw -I PREROUTING 1 -s 10.132.0.10/32 -d 10.193.0.3/32 -j ACCEPT',
+        'Untracked: PREROUTING rule 1 (iptables, table raw) excludes the packet from conntrack, and untracked packets are never masqueraded: -A PREROUTING -s 10.132.0.10/32 -j CT --notrack. Without it, POSTROUTING rule 1 (iptables, table nat) would masquerade: -A POSTROUTING -j MASQUERADE',
+      fix: 'iptables -t raw -I PREROUTING 1 -s 10.132.0.10/32 -d 10.193.0.3/32 -j ACCEPT',
     });
   });
 

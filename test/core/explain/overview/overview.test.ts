@@ -20,7 +20,7 @@ const linesOf = (entries: readonly OverviewEntry[], family: 4 | 6 = 4) =>
     );
 
 describe('the overview lists the destinations', () => {
-  const rule = (chain: string, number: number) => `${chain} rule ${number} (iptables-nft, table nat)`;
+  const rule = (chain: string, number: number) => `${chain} rule ${number} (iptables, table nat)`;
 
   test('that a rule masquerades, and those that it leaves out', () => {
     expect(linesOf(overview(iptablesTable('nat', '-A POSTROUTING ! -d 10.0.0.0/8 -j MASQUERADE')))).toEqual([

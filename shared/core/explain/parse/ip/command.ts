@@ -20,7 +20,7 @@ const objects: readonly (readonly [IpCommand['object'], RegExp])[] = [
 ];
 
 /** @returns undefined if the command does not print addresses, routes or rules */
-export function parseIpCommand({ program, args, hasFailed, isFiltered }: Command): IpCommand | undefined {
+export function parseIpCommand({ program, args, status, isFiltered }: Command): IpCommand | undefined {
   if (program !== 'ip') return undefined;
   const words = args.filter((word) => !redirection.test(word));
   const name = words.findIndex(
@@ -36,7 +36,7 @@ export function parseIpCommand({ program, args, hasFailed, isFiltered }: Command
     object,
     family: familyOf(words.slice(0, name)) ?? (object === 'addr' || isEveryTable ? undefined : 4),
     table: isEveryTable ? undefined : routingTableName(table ?? 'main'),
-    isComplete: rest.length === 0 && !hasFailed && !isFiltered,
+    isComplete: rest.length === 0 && status === 'printed' && !isFiltered,
   };
 }
 
