@@ -8,7 +8,7 @@ export const isIptablesChain = (name: string): boolean => iptablesChains.include
 
 /**
  * Whether iptables-nft manages the table, although the dump shows it in nft's format. A rule that nft itself adds to
- * such a table makes `iptables -L` and `iptables-save` refuse the table (projectcalico/felix#2501).
+ * it makes `iptables -L` and `iptables-save` refuse the table (projectcalico/felix#2501).
  */
 export function isManagedByIptables({ nft, chains }: Table): boolean {
   if (!nft || (nft.family !== 'ip' && nft.family !== 'ip6') || !iptablesTables.has(nft.name)) return false;
