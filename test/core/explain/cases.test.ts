@@ -232,7 +232,7 @@ const cases: readonly Case[] = [
     to: '10.57.0.10:443',
     masqueraded: false,
     reason:
-      'POSTROUTING rule 3 (iptables-nft, table nat), skipped because the destination is inside 10.0.0.0/8',
+      'POSTROUTING rule 3 (iptables, table nat), skipped because the destination is inside 10.0.0.0/8',
   },
   {
     title: 'a listing of one chain, which jumps to a chain that is not shown',
