@@ -87,16 +87,22 @@ export function notShownLines({
 }: Pick<Explanation, 'notShown' | 'assumedComplete'>): string[] {
   if (notShown.length === 0) return [];
   const advice = 'Pass the output of `npx peermasq collect` to show everything';
-  const alternative = assumedComplete ? '' : ', or --assume-complete if there are none';
-  const shown = `Not shown: ${notShown.join('; ')}. Rules there could change the answer.`;
+  const alternative = assumedComplete ? '' : ', or use --assume-complete';
+  const shown = `Not shown: ${notShown.join('; ')}. That could change the answer.`;
   return [`${shown} ${advice}${alternative}.`];
 }
 
-function sourceLine({ cause, sources, hasUnknownSource }: Explanation): string {
-  if (cause === 'dropped' || cause === 'stays-on-node') return 'The packet does not leave the node.';
-  if (sources.length === 0) return 'Source address: unknown, the rules do not show it';
+function sourceLine(explanation: Explanation): string {
+  const { cause, sources, hasUnknownSource, notShown, assumedComplete } = explanation;
+  const isLimited = notShown.length > 0 && !assumedComplete;
+  if (cause === 'dropped' || cause === 'stays-on-node')
+    return isLimited
+      ? 'By the tables shown, the packet does not leave the node.'
+      : 'The packet does not leave the node.';
+  const subject = isLimited ? 'Source address by the tables shown' : 'Source address';
+  if (sources.length === 0) return `${subject}: unknown, the rules do not show it`;
   const unknown = hasUnknownSource ? ['another that the rules do not show'] : [];
-  return `Source address: ${[...sources, ...unknown].join(' or ')}`;
+  return `${subject}: ${[...sources, ...unknown].join(' or ')}`;
 }
 
 /** The command is for one pod and one destination, and lasts until a program or a reboot rewrites the rules. */

@@ -6,12 +6,12 @@ import { findLastingFix } from './diagnose/owner';
 import type { TracedPacket } from './diagnose/root-cause';
 import { summarizeTrace } from './diagnose/trace';
 import { isAsWanted, type Cause, type Explanation, type SocketAddress, type Want } from './explanation';
+import { isSameOutcome, outcomeOf, possibleOutcome } from './outcome';
 import { formatAddress } from './ranges';
-import { withMissingRules } from './simulate/missing';
 import type { Packet } from './simulate/packet';
 import type { Snapshot } from './snapshot';
 import { egressOf, walk } from './simulate/walk';
-import type { EgressVerdict, Evaluation, Trace } from './simulate/trace';
+import type { EgressVerdict, Evaluation } from './simulate/trace';
 
 export interface ExplainOptions {
   /** What the packet's source should be. The fix makes it so. */
@@ -32,7 +32,7 @@ export function explain(
 ): Explanation {
   const trace = walk(snapshot, packet);
   const shown = outcomeOf(trace, packet);
-  const possible = possibleOutcome(snapshot, packet, shown);
+  const possible = possibleOutcome(snapshot, packet, trace);
   const isAffected = !isSameOutcome(shown, possible);
   const { masqueraded, source, mayBeDropped } = assumeComplete ? shown : possible;
   const missing = snapshot.missing.filter(({ family }) => family === packet.destination.family);
@@ -82,50 +82,6 @@ function isNatShown({ snapshot, packet, trace }: TracedPacket): boolean {
   );
 }
 
-/** The fields of an explanation that depend on all rules of the node. */
-interface Outcome extends Pick<
-  Explanation,
-  'masqueraded' | 'source' | 'sources' | 'hasUnknownSource' | 'mayBeDropped'
-> {
-  readonly leavesNode: boolean;
-}
-
-function outcomeOf({ verdicts }: Trace, packet: Packet): Outcome {
-  const egress = verdicts.filter((verdict) => verdict.kind === 'egress');
-  const sources = sourcesOf(egress, packet);
-  const hasUnknownSource = egress.some(({ translation }) => translation?.sources.length === 0);
-  const leavesNode = egress.length > 0;
-  return {
-    leavesNode,
-    masqueraded: isMasqueraded(egress),
-    source: !hasUnknownSource && sources.length === 1 ? (sources[0] ?? null) : null,
-    sources,
-    hasUnknownSource,
-    mayBeDropped: leavesNode && verdicts.some(({ kind }) => kind === 'dropped'),
-  };
-}
-
-/** Returns the outcome if the rules that the dump does not show may do anything. */
-function possibleOutcome(snapshot: Snapshot, packet: Packet, shown: Outcome): Outcome {
-  const { family } = packet.destination;
-  if (!snapshot.missing.some((part) => part.family === family)) return shown;
-  const possible = outcomeOf(walk(withMissingRules(snapshot, family), packet), packet);
-  if (possible.leavesNode === shown.leavesNode) return possible;
-  return { ...possible, masqueraded: 'unknown', source: null };
-}
-
-const isSameOutcome = (a: Outcome, b: Outcome) =>
-  a.leavesNode === b.leavesNode &&
-  a.masqueraded === b.masqueraded &&
-  a.source === b.source &&
-  a.mayBeDropped === b.mayBeDropped;
-
-function isMasqueraded(egress: readonly EgressVerdict[]): boolean | 'unknown' {
-  const translated = egress.filter(({ translation }) => translation !== undefined);
-  if (translated.length === 0) return false;
-  return translated.length === egress.length || 'unknown';
-}
-
 const isRedirecting = ({ rule, matched }: Evaluation) =>
   matched !== false && rule.targets.some(({ kind }) => kind === 'dnat' || kind === 'rewrite');
 
@@ -138,9 +94,4 @@ function destinationsOf(
     port: destinationPort ?? null,
   }));
   return [...new Map(socketAddresses.map((one) => [JSON.stringify(one), one])).values()];
-}
-
-function sourcesOf(egress: readonly EgressVerdict[], { source }: Packet): string[] {
-  const addresses = egress.flatMap(({ translation }) => translation?.sources ?? [source.value]);
-  return [...new Set(addresses)].map((address) => formatAddress(source.family, address));
 }

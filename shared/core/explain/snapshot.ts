@@ -124,7 +124,7 @@ export type MissingPart = { readonly family: Family } & (
       /** The names of those tables of which a part is shown. */
       readonly fragments: readonly string[];
     }
-  | { readonly kind: 'addresses' | 'routes' | 'routing-rules' }
+  | { readonly kind: 'addresses' | 'routes' | 'routing-rules' | 'sets' }
 );
 
 /** The rules, sets, addresses and routes of a node, as far as the dump shows them. */

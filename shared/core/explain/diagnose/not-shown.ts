@@ -2,19 +2,10 @@ import type { Backend } from '../model';
 import type { MissingPart } from '../snapshot';
 
 /** Names the parts that a dump does not show: `tables raw and mangle of iptables-nft`, `iptables-legacy`. */
-export const describeMissing = (parts: readonly MissingPart[]): string[] => parts.map(describePart);
-
-function describePart(part: MissingPart): string {
-  switch (part.kind) {
-    case 'addresses':
-      return "the node's addresses";
-    case 'routes':
-      return "the node's routes";
-    case 'routing-rules':
-      return "the node's `ip rule` list";
-    case 'tables':
-      return describeTables(part);
-  }
+export function describeMissing(parts: readonly MissingPart[]): string[] {
+  const tables = parts.filter((part) => part.kind === 'tables').map(describeTables);
+  const others = parts.filter(({ kind }) => kind !== 'tables').map(({ kind }) => kind.replace('-', ' '));
+  return others.length === 0 ? tables : [...tables, `the node's ${joinWords(others)}`];
 }
 
 const backendNames: Readonly<Record<Backend, string>> = {

@@ -10,12 +10,13 @@ import type { Command } from './command';
 import type { Line } from './input';
 import { isAddressLine, isLinkDetail, parseInterfaceAddress, parseInterface } from './ip/address';
 import { parseIpCommand, type IpCommand } from './ip/command';
+import { IpEvidence } from './ip/evidence';
 import { isRouteLine, parseNextHop, parseRoute } from './ip/route';
 import { isRoutingRuleLine, parseRoutingRule } from './ip/rule';
 
 type IpSnapshot = Pick<
   Snapshot,
-  'addresses' | 'masters' | 'routes' | 'routingRules' | 'completeRoutingTables'
+  'addresses' | 'masters' | 'routes' | 'routingRules' | 'completeRoutingTables' | 'missing'
 >;
 
 /** A rule of a listing. Its family is undefined if neither the rule nor the command names it. */
@@ -31,12 +32,14 @@ export class IpParser {
   private readonly routes: KernelRoute[] = [];
   private readonly listings: ListedRule[][] = [];
   private readonly complete = new Set<string>();
+  private readonly evidence = new IpEvidence();
   private commands: readonly IpCommand[] = [];
   private device: string | undefined;
 
   /** Starts the output of one or more commands. */
   start(commands: readonly Command[]): void {
     this.commands = commands.map(parseIpCommand).filter((command) => command !== undefined);
+    for (const command of this.commands) this.evidence.addCommand(command);
     this.device = undefined;
     this.listings.push([]);
     for (const { object, isComplete, family, table } of this.commands) {
@@ -62,13 +65,10 @@ export class IpParser {
   }
 
   finish(): IpSnapshot {
-    return {
-      addresses: this.addresses,
-      masters: this.masters,
-      routes: this.routes,
-      routingRules: withFamilies(this.listings).sort((a, b) => a.priority - b.priority),
-      completeRoutingTables: this.complete,
-    };
+    const { addresses, masters, routes } = this;
+    const routingRules = withFamilies(this.listings).sort((a, b) => a.priority - b.priority);
+    const missing = this.evidence.missing({ addresses, routes, routingRules });
+    return { addresses, masters, routes, routingRules, completeRoutingTables: this.complete, missing };
   }
 
   private ruleLine(text: string): void {

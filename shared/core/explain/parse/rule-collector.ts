@@ -58,12 +58,17 @@ export class RuleCollector {
   }
 
   /**
-   * Starts the output of the commands of one line.
-   * @param lineCount the number of lines that follow, apart from empty ones
+   * Whether the dump is the output of an older node program, which leaves out what the node does not have. The newer
+   * ones print a count of lines for every command.
    */
-  startOutput(commands: readonly Command[], lineCount: number): void {
+  get isUncountedSnapshot(): boolean {
+    return this.markers === 'uncounted';
+  }
+
+  /** Starts the output of the commands of one line. */
+  startOutput(commands: readonly Command[]): void {
     const [first] = commands;
-    if (first?.isMarker === true) this.startMarked(first, lineCount);
+    if (first?.isMarker === true) this.startMarked(first);
     else if (this.markers === 'none') this.startUnmarked(commands);
   }
 
@@ -79,12 +84,11 @@ export class RuleCollector {
     this.completeBackend();
   }
 
-  private startMarked(command: Command, lineCount: number): void {
-    const { family, variant, status } = command;
+  private startMarked(command: Command): void {
+    const { family, variant, status, isFiltered: isCut } = command;
     this.flushNotices();
     if (this.markers === 'none') this.markers = 'uncounted';
     if (command.lineCount !== undefined || status === 'absent') this.markers = 'counted';
-    const isCut = (command.lineCount ?? lineCount) !== lineCount;
     this.program = { ...unnamedProgram, family: family ?? 4, variant, showsAllTables: !isCut, isCut };
     this.isNftRuleset = showsNftRuleset(command) && !isCut;
     if (variant !== undefined && family !== undefined) this.startMarkedTables(command, { family, variant });
@@ -193,8 +197,6 @@ export class RuleCollector {
   }
 
   private missingParts(tables: readonly TableText[]): MissingPart[] {
-    // Without counts, the lines are those of an older node program, which leaves out what the node does not have.
-    if (this.markers === 'uncounted') return [];
     return families.flatMap((family) => missingTables({ family, tables, complete: this.complete[family] }));
   }
 }

@@ -37,28 +37,33 @@ export function parseSnapshot(text: string): Snapshot {
 class SnapshotBuilder {
   private readonly rules = new RuleCollector();
   private readonly sets = new SetParser();
+  private areSetsCut = false;
   private readonly ip = new IpParser();
   private readonly flows: TrackedFlow[] = [];
   private readonly warnings: string[] = [];
   private readonly unrecognized: Line[] = [];
 
   addSection({ commands, lines }: Section): void {
-    const lineCount = lines.filter(({ text }) => text.trim() !== '').length;
-    this.rules.startOutput(commands, lineCount);
+    this.rules.startOutput(commands);
     this.ip.start(commands);
+    if (commands.some(({ program, isFiltered }) => program === 'ipset' && isFiltered)) this.areSetsCut = true;
     for (const block of splitBlocks(lines)) this.addBlock(block, commands);
   }
 
   finish(lines: readonly Line[]): Snapshot {
     if (this.rules.isEmpty) this.rejectInput(lines);
     const { warnings, ...rules } = this.rules.finish();
+    const { missing, ...ip } = this.ip.finish();
     for (const { number, text } of this.unrecognized.slice(0, maxWarnedLines))
       this.warnings.push(`Line ${number} was passed over: ${text.trim()}`);
     return {
       ...rules,
       sets: this.sets.sets(),
-      ...this.ip.finish(),
+      ...ip,
       flows: this.flows,
+      missing: this.rules.isUncountedSnapshot
+        ? []
+        : [...rules.missing, ...missing, ...(this.areSetsCut ? missingSets : [])],
       warnings: [...warnings, ...this.warnings],
     };
   }
@@ -216,6 +221,8 @@ class SnapshotBuilder {
     this.rules.addNft(baseChains);
   }
 }
+
+const missingSets = ([4, 6] as const).map((family) => ({ kind: 'sets', family }) as const);
 
 const maxWarnedLines = 5;
 

@@ -25,7 +25,17 @@ export function splitSections(lines: readonly Line[]): Section[] {
       current.lines.push(line);
     }
   }
-  return sections;
+  return sections.map(compareCount);
+}
+
+/** Treats output of which lines are missing, or into which other lines got, like the output of grep. */
+function compareCount({ commands, lines }: Section): Section {
+  const count = lines.filter(({ text }) => text.trim() !== '').length;
+  const compared = commands.map((command) => ({
+    ...command,
+    isFiltered: command.isFiltered || (command.lineCount ?? count) !== count,
+  }));
+  return { commands: compared, lines };
 }
 
 const marker = /^\s*# peermasq: (.*)$/;

@@ -38,8 +38,10 @@ export function withMissingRules(snapshot: Snapshot, family: Family): Snapshot {
   return {
     ...snapshot,
     baseChains: [...shown, ...added],
+    sets: isMissing('sets') ? new Map() : snapshot.sets,
     addresses: isMissing('addresses') ? [] : snapshot.addresses,
     routes: isMissing('routes') ? [] : snapshot.routes,
+    completeRoutingTables: isMissing('routes') ? new Set() : snapshot.completeRoutingTables,
     routingRules: isMissing('routing-rules') ? unknownRoutingRules(family) : snapshot.routingRules,
   };
 }

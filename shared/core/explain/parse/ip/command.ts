@@ -11,6 +11,8 @@ export interface IpCommand {
   readonly table: string | undefined;
   /** Whether the command prints everything, and not, for example, only the routes of one interface. */
   readonly isComplete: boolean;
+  /** Whether lines of the output are missing. */
+  readonly isCut: boolean;
 }
 
 const objects: readonly (readonly [IpCommand['object'], RegExp])[] = [
@@ -36,7 +38,8 @@ export function parseIpCommand({ program, args, status, isFiltered }: Command): 
     object,
     family: familyOf(words.slice(0, name)) ?? (object === 'addr' || isEveryTable ? undefined : 4),
     table: isEveryTable ? undefined : routingTableName(table ?? 'main'),
-    isComplete: rest.length === 0 && status === 'printed' && !isFiltered,
+    isComplete: rest.length === 0 && status !== 'failed' && !isFiltered,
+    isCut: status === 'failed' || isFiltered,
   };
 }
 
