@@ -38,7 +38,13 @@ const session = (prompt: string) =>
 const eachLine = (change: (line: string, index: number) => string) =>
   plain.trimEnd().split('\n').map(change).join('\n');
 
-const expected = explainDump(plain);
+/** A command shows more than its output, and counters are evidence, but neither changes the answer. */
+function answerTo(dump: string) {
+  const { notShown: _, evidence: __, ...answer } = explainDump(dump);
+  return answer;
+}
+
+const expected = answerTo(plain);
 
 test('the plain dump is masqueraded', () => {
   expect(expected).toMatchObject({ source: '10.209.0.2', cause: 'masqueraded' });
@@ -72,7 +78,7 @@ describe('a session gives the same answer with the prompt', () => {
     '## ',
     '',
   ])('%j', (prompt) => {
-    expect(explainDump(session(prompt))).toEqual(expected);
+    expect(answerTo(session(prompt))).toEqual(expected);
   });
 });
 
@@ -103,6 +109,6 @@ describe('the same answer comes from a dump', () => {
     ['with the trace of set -x', `+ iptables-save\n${rules}+ ip -o addr\n${network}+ ip route\n${routes}`],
     ['in the strings of a JSON list', eachLine((line) => `    ${JSON.stringify(line)},`)],
   ])('%s', (_, dump) => {
-    expect(explainDump(dump)).toEqual(expected);
+    expect(answerTo(dump)).toEqual(expected);
   });
 });
