@@ -173,8 +173,9 @@ async function configureRouter(host: Host, network: Network, { networks, links }
     ({ name }) => name === network.name || linked.some((names) => names.includes(name)),
   );
   await host.sysctl('ipv4/ip_forward', '1');
-  await host.run(['nft', '-f', '-'], {
-    stdin: `table ip router {
+  await host.run([
+    'nft',
+    `table ip router {
       set known { type ipv4_addr; flags interval; elements = { ${known.map(({ range }) => range).join(', ')} }; }
       set sources { type ipv4_addr; size 1024; flags dynamic; }
       set destinations { type ipv4_addr; size 1024; flags dynamic; }
@@ -185,7 +186,7 @@ async function configureRouter(host: Host, network: Network, { networks, links }
         ip daddr != @known update @destinations { ip daddr counter }
       }
     }`,
-  });
+  ]);
 }
 
 const countedSet = z.object({

@@ -1,7 +1,7 @@
 // Installs the packages that the lab and the tests need: npm packages from the lockfile and, as root on Debian,
 // kernel tools. Takes milliseconds if nothing is missing. Imports no npm packages, because it runs before they are
-// installed. With `boot` or `browser`, also installs the packages that
-// test/lab/boot or test/browser need.
+// installed. With `boot`, `browser` or `userlands`, also installs the packages that npm run test:boot, test:browser or
+// test:userlands needs.
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -21,6 +21,7 @@ const tools = {
 const additionalTools = {
   boot: { debootstrap: 'debootstrap', 'systemd-nspawn': 'systemd-container' },
   browser: { chromium: 'chromium' },
+  userlands: { debootstrap: 'debootstrap' },
 };
 Object.assign(tools, additionalTools[process.argv[2]]);
 

@@ -91,7 +91,7 @@ describeKernel('the snapshot of a node', everyBackend, () => {
   test('shows chains that nft added to a table of iptables', async () => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-nft' });
     const chain = 'table ip nat { chain foreign { type nat hook postrouting priority 101; masquerade; }; }';
-    await network.node.run(['nft', '-f', '-'], { stdin: chain });
+    await network.node.run(['nft', chain]);
     const { stdout } = await snapshot();
     expect(stdout).toContain("# Table `nat' contains incompatible base-chains");
     const baseChains = parseSnapshot(stdout).baseChains.filter(({ hook }) => hook === 'postrouting');
@@ -104,7 +104,7 @@ describeKernel('the snapshot of a node', everyBackend, () => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-nft' });
     const rules =
       'table ip kube-proxy { chain nat { type nat hook postrouting priority 100; masquerade; }; }';
-    await network.node.run(['nft', '-f', '-'], { stdin: rules });
+    await network.node.run(['nft', rules]);
     const found = await sections();
     expect([...found.keys()]).toContain('nft -j list ruleset');
     const { stdout } = await snapshot();

@@ -122,6 +122,14 @@ describeKernel('on a node with other tools or versions,', missing('iptables-lega
     expect(report.reason).toMatch(/^table raw of iptables-nft cannot be read: .* \(is nft installed\?\)$/);
   });
 
+  test('the report is one line even if iptables-nft -C prints the rule, as in 1.8.7', async () => {
+    wrap('iptables-nft', 'case " $* " in *" -C "*) echo "PEERMASQ  all opt -- in * out *" ;; esac');
+    const native = 'ip nat POSTROUTING meta mark and 1 == 1 masquerade';
+    await network.apply(backendVpc());
+    await network.node.run(['nft', `add rule ${native}`]);
+    expect(await apply(backendVpc(101))).toMatchObject({ result: 'unchanged', proven: true });
+  });
+
   test('a flock without -w (as in busybox) is enough, and cmp is not needed', async () => {
     wrap(
       'flock',

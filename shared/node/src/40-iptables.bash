@@ -151,7 +151,7 @@ nft_find_jumps() {
   [[ -n $is_first && ${#JUMPS[@]} -eq 1 ]] || return 0
   iptables_command "$1" "$2" ''
   # shellcheck disable=SC2086 # split on purpose
-  if "$REPLY" -t "$3" -C ${JUMP#-A } 2>/dev/null; then JUMPS=("$JUMP") JUMP_IS_REACHED=yes; fi
+  if "$REPLY" -t "$3" -C ${JUMP#-A } >/dev/null 2>&1; then JUMPS=("$JUMP") JUMP_IS_REACHED=yes; fi
 }
 
 # Adds the number of rules that iptables_read found to RULES, and the number of packets that they masqueraded to

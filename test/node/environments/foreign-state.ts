@@ -7,7 +7,7 @@ export async function kernelState(node: Host): Promise<string[]> {
     node,
     `iptables-nft-save; iptables-legacy-save; ip6tables-nft-save; ip6tables-legacy-save
     ip rule; ip route show table all; ip -6 rule; ip -6 route show table all; ipset save
-    ! command -v nft >/dev/null || nft list tables`,
+    ! nft --version >/dev/null 2>&1 || nft list tables`,
   );
   return text
     .split('\n')

@@ -1,7 +1,7 @@
 // Runs the tests in this folder (`npm run test:boot`). Each test boots a node with a real Debian system in the lab's
 // networks.
 import { spawn, spawnSync } from 'node:child_process';
-import { nodeImage } from './image.mjs';
+import { nodeImage } from './image';
 
 if (process.getuid?.() !== 0) {
   console.error('Booting a node needs root, for debootstrap and systemd-nspawn. Try: sudo npm run test:boot');
@@ -10,7 +10,6 @@ if (process.getuid?.() !== 0) {
 
 // systemd requires the unified control group hierarchy, even if the machine uses the legacy hierarchy.
 const oneHierarchy = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup';
-const env = { ...process.env, PEERMASQ_IMAGE: nodeImage() };
 const lab = ['test/lab/enter.mjs', 'sh', '-c', `${oneHierarchy} && exec "$@"`, 'boot'];
 const jest = ['jest', '--runInBand', '--forceExit', '--testMatch', '<rootDir>/test/lab/boot/*.spec.ts'];
 
@@ -24,10 +23,18 @@ function removeGroups() {
   spawnSync('unshare', ['--mount', 'sh', '-c', script]);
 }
 
-removeGroups();
-const child = spawn(process.execPath, [...lab, ...jest, ...process.argv.slice(2)], { stdio: 'inherit', env });
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
-child.on('exit', (code) => {
+async function main(): Promise<void> {
+  const env = { ...process.env, PEERMASQ_IMAGE: await nodeImage() };
   removeGroups();
-  process.exitCode = code ?? 1;
-});
+  const child = spawn(process.execPath, [...lab, ...jest, ...process.argv.slice(2)], {
+    stdio: 'inherit',
+    env,
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  child.on('exit', (code) => {
+    removeGroups();
+    process.exitCode = code ?? 1;
+  });
+}
+
+void main();
