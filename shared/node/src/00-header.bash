@@ -10,7 +10,7 @@
 #   sudo bash /var/lib/peermasq/peermasq.sh remove    removes all of the above, including this file
 #   sudo bash /var/lib/peermasq/peermasq.sh help      all commands
 #
-# Needs bash >= 4, coreutils, flock, and iptables or nft. Built from shared/node/src in the peermasq repository: make
+# Needs bash >= 4.2, coreutils, flock, and iptables or nft. Built from shared/node/src in the peermasq repository: make
 # changes there. Nothing runs before the last line is read, so a truncated copy does nothing.
 set -u -f -o pipefail
 export LC_ALL=C

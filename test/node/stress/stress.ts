@@ -9,7 +9,7 @@ export interface Stress {
   readonly node: StressedNode;
   readonly writers: Writers;
   readonly random: SeededRandom;
-  /** Our rules in the kernel with each rule set in force, recorded before other programs were started. */
+  /** Our rules in the kernel with each rule set in force, recorded while no other program wrote. */
   readonly expected: ReadonlyMap<StressRuleSet, Families>;
   /** How many milliseconds a complete apply took at most, when it was recorded. */
   readonly applyMs: number;
@@ -37,8 +37,9 @@ async function prepareNode(node: StressedNode, seed: number): Promise<Stress> {
   const random = new SeededRandom(seed);
   let generation = Date.now() - 3_600_000;
   const nextGeneration = () => (generation += 1);
-  const { expected, applyMs } = await recordRuleSets(node, nextGeneration);
   const writers = await startWriters({ host: node.host, variant: variantBeside(backend), random });
+  // Our rules depend on those of other programs: they select random ports if others do.
+  const { expected, applyMs } = await recordRuleSets(node, nextGeneration);
   const faults: string[] = [];
   const { foreign: before } = await readState(node);
   const check = async (when: string) => {
@@ -57,7 +58,7 @@ async function prepareNode(node: StressedNode, seed: number): Promise<Stress> {
   return { node, writers, random, expected, applyMs, nextGeneration, check, faults };
 }
 
-/** Applies each rule set once on the quiet node. */
+/** Applies each rule set once while no other program writes. */
 async function recordRuleSets(node: StressedNode, nextGeneration: () => number) {
   const expected = new Map<StressRuleSet, Families>();
   let applyMs = 0;

@@ -50,7 +50,7 @@ export async function startWriters(context: WriterContext): Promise<Writers> {
   async function run(writer: Writer): Promise<void> {
     while (!isPaused) {
       await once(writer);
-      await delay(random.integerBelow(80));
+      await delay(random.integerBelow(200));
     }
   }
   // The first rules are written one after the other, so that the order of the jumps is known.
@@ -88,7 +88,7 @@ const others = `
   nft add rule inet other post ip daddr 192.0.2.1 accept
   ipset create other hash:net
   ipset add other 192.0.2.0/24
-  ip rule add priority 900 fwmark 0x80/0x80 lookup main`;
+  ip rule add priority 900 fwmark 0x40000000/0x40000000 lookup main`;
 
 async function restore(host: Host, command: string, lines: readonly string[]): Promise<boolean> {
   const stdin = `*nat\n${lines.join('\n')}\nCOMMIT\n`;

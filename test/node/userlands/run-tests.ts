@@ -42,7 +42,7 @@ export async function runTests(entry: Entry, tests: readonly string[]): Promise<
   const jest = ['jest', ...tests, '--testPathIgnorePatterns', ...ignored, '--testTimeout=60000'];
   const { output } = await runInUserland(entry, [
     ...['node', 'test/lab/enter.mjs', ...jest],
-    ...['--maxWorkers=2', '--json', `--outputFile=${json}`],
+    ...['--maxWorkers=2', '--maxConcurrency=2', '--json', `--outputFile=${json}`],
   ]);
   writeFileSync(log, output);
   const results = jestResults.parse(readJson(json, log));
