@@ -93,11 +93,15 @@ describeKernel('the snapshot of a node', everyBackend, () => {
     const chain = 'table ip nat { chain foreign { type nat hook postrouting priority 101; masquerade; }; }';
     await network.node.run(['nft', chain]);
     const { stdout } = await snapshot();
-    expect(stdout).toContain("# Table `nat' contains incompatible base-chains");
-    const baseChains = parseSnapshot(stdout).baseChains.filter(({ hook }) => hook === 'postrouting');
-    expect(baseChains.map(({ table, chain: { name } }) => `${table.name} ${name}`)).toEqual(
-      expect.arrayContaining(['nat POSTROUTING', 'ip nat foreign']),
+    // iptables-nft-save 1.8.7 fails.
+    expect(stdout).toMatch(
+      /^(# Table `nat' contains incompatible base-chains|# peermasq: iptables-nft-save failed)/m,
     );
+    const baseChains = parseSnapshot(stdout).baseChains.filter(({ hook }) => hook === 'postrouting');
+    expect(
+      baseChains.map(({ table, chain: { name } }) => `${table.name.replace('ip ', '')} ${name}`),
+    ).toEqual(expect.arrayContaining(['nat POSTROUTING', 'nat foreign']));
+    expect(baseChains.filter(({ unreadable }) => unreadable !== undefined)).toEqual([]);
   });
 
   test('shows the tables of nft and of iptables, each table only once', async () => {
@@ -115,12 +119,25 @@ describeKernel('the snapshot of a node', everyBackend, () => {
     expect(parsePart((await snapshot('--part', '0')).stdout)?.count).toBe(1);
   });
 
-  test('shows which command failed, so that readers know that rules are missing', async () => {
+  /** Takes a snapshot where ip6tables-nft-save fails. */
+  const snapshotWithFailure = () => {
     const brokenCommand = join(network.node.folder, 'ip6tables-nft-save');
     writeFileSync(brokenCommand, '#!/bin/sh\necho no such thing >&2\nexit 4\n', { mode: 0o755 });
-    const { code, stdout, stderr } = await network.execute(['snapshot'], {
+    return network.execute(['snapshot'], {
       env: { PATH: `${network.node.folder}:${process.env['PATH'] ?? ''}` },
     });
+  };
+
+  test('shows the output of nft where iptables-nft-save fails', async () => {
+    const { stdout } = await snapshotWithFailure();
+    expect(stdout).toContain('# peermasq: ip6tables-nft-save failed\n');
+    expect(stdout).toContain('# peermasq: nft -j list ruleset\n');
+    expect(parseSnapshot(stdout).baseChains.filter(({ unreadable }) => unreadable !== undefined)).toEqual([]);
+  });
+
+  test('shows which command failed, so that readers know that rules are missing', async () => {
+    network.hide('nft');
+    const { code, stdout, stderr } = await snapshotWithFailure();
     expect([code, stderr]).toEqual([0, expect.stringContaining('ip6tables-nft-save: no such thing')]);
     expect(stdout).toContain('# peermasq: ip6tables-nft-save failed\n');
     const unreadable = parseSnapshot(stdout).baseChains.filter((base) => base.unreadable !== undefined);

@@ -61,11 +61,12 @@ print_tables() {
   if iptables_command "$1" "$2" -save; then print_output "$name-${1#iptables-}-save" "$REPLY"; fi
 }
 
-# Does nft show more than iptables did, that is, tables with other names or tables that iptables cannot print?
+# Does nft show more than iptables did, that is, tables with other names or tables that iptables cannot print? Where
+# iptables 1.8.7 cannot print a table, it fails.
 has_native_tables() {
   is_installed iptables-nft || return 0
   nft list tables 2>/dev/null | grep -qvE '^table ip6? (raw|mangle|nat|filter|security)$' && return
-  grep -q "$incompatible_table" "$WORK/snapshot"
+  grep -qE -e "$incompatible_table" -e '^# peermasq: ip6?tables-nft-save failed' "$WORK/snapshot"
 }
 
 # <title> [<command>]: prints the title, then the output of the command (by default, the title is the command). A
