@@ -311,6 +311,13 @@ describe.each(backends)('our rules on %s', (backend) => {
       }
 
       if (backend === 'nft') {
+        test('of both families are removed in one transaction', async () => {
+          await network.apply(full);
+          const { stderr } = await network.execute(['remove']);
+          expect(stderr.match(/^peermasq: run: nft /gm)).toHaveLength(1);
+          expect(await network.node.run(['nft', 'list', 'tables'])).not.toContain('peermasq');
+        });
+
         // While a transaction deletes a set, lookups find nothing, so a packet could leave with the pod's address.
         test('keep their sets when the ranges in the sets are replaced', async () => {
           const handles = async () =>

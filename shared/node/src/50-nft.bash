@@ -247,13 +247,18 @@ nft_delete() {
   printf 'delete table %s peermasq\n' "$REPLY" >>"$WORK/transaction"
 }
 
-# <family>: removes our table. Fails with ERROR and code 3.
+# Removes our tables of both families in one transaction. Fails with ERROR and code 3.
 nft_remove() {
-  nft_read "$1" || return 0
-  REMOVED=yes
-  nft_family "$1"
-  run nft delete table "$REPLY" peermasq && return
-  command_error "nft delete table $REPLY peermasq"
+  local family
+  : >"$WORK/transaction"
+  for family in 4 6; do
+    nft_read "$family" || continue
+    REMOVED=yes
+    nft_delete "$family"
+  done
+  [[ -s $WORK/transaction ]] || return 0
+  run nft -f "$WORK/transaction" && return
+  command_error nft
   return 3
 }
 

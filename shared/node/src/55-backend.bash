@@ -143,14 +143,14 @@ has_rules_in() {
 # <backend>: removes our chains and tables, and sets REMOVED if there were any. Fails with ERROR and code 3 or 4.
 remove_rules() {
   local family
+  if [[ $1 == nft ]]; then
+    nft_remove
+    return
+  fi
   for family in 4 6; do
-    if [[ $1 == nft ]]; then
-      nft_remove "$family" || return
-    else
-      # Steering is removed first, so that no packet is steered without being masqueraded.
-      iptables_remove "$1" "$family" mangle || return
-      iptables_remove "$1" "$family" nat || return
-    fi
+    # Steering is removed first, so that no packet is steered without being masqueraded.
+    iptables_remove "$1" "$family" mangle || return
+    iptables_remove "$1" "$family" nat || return
   done
 }
 
