@@ -141,6 +141,18 @@ describeKernel('on a node with other tools or versions,', missing('iptables-lega
     expect(await apply(many)).toMatchObject({ result: 'unchanged', proven: true });
   });
 
+  test('a nsenter without long options (as in busybox) is enough for probes', async () => {
+    // The lab enters two namespaces at once.
+    wrap(
+      'nsenter',
+      `case "$1 $2" in --*' --mount='*) ;; --*) echo "nsenter: unrecognized option '$1'" >&2; exit 1 ;; esac
+      exec /usr/bin/nsenter "$@"`,
+    );
+    const report = await apply(backendVpc().replace(/$/, 'probe 10.193.0.3:8080\n'));
+    expect(report).toMatchObject({ result: 'applied', proven: true });
+    expect(report.probes).toEqual([{ to: '10.193.0.3:8080', from: '10.132.0.10', reached: true }]);
+  });
+
   test('the error names each required tool that is missing', async () => {
     expect(await network.apply(backendVpc(), only('sha256sum'))).toMatchObject({
       code: 3,

@@ -174,7 +174,8 @@ connects() {
   if [[ $(curl -V 2>/dev/null) != *' telnet'* ]]; then url=http://$to options=(); fi
   shift
   if [[ ${1:-} == --net=* ]]; then
-    program=(nsenter "$1" curl)
+    # busybox's nsenter has only the short option.
+    program=(nsenter "-n${1#--net=}" curl)
     shift
   fi
   set -- -q -g -s -o /dev/null -w '%{time_connect}' --noproxy '*' "$@" \

@@ -69,6 +69,9 @@ export function runInUserland({ userland, system, bash = '' }: Entry, argv: read
   const args = ['userland', resolve(system), process.cwd(), process.execPath, bash, applets, '/mnt'];
   const script = ['sh', '-ec', enter, ...args, ...argv];
   return finish(
-    spawn('unshare', [...ownNamespaces, ...script], { stdio: ['ignore', 'pipe', 'pipe'], env: environment }),
+    spawn('unshare', [...ownNamespaces, ...script], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...environment, PEERMASQ_APPLETS: userland.applets ?? '' },
+    }),
   );
 }
