@@ -57,5 +57,5 @@ export function backendOf(snapshot: Snapshot): Backend {
   const printed = (['iptables-nft', 'iptables-legacy', 'iptables', 'nft'] as const).find((one) =>
     backends.has(one),
   );
-  return nodeBackendOf(snapshot) ?? printed ?? 'iptables-nft';
+  return nodeBackendOf(snapshot) ?? printed ?? 'iptables';
 }

@@ -3,6 +3,7 @@ import { calledChain, type Rule, type RuleMatch, type Table, type Ternary } from
 import type { Evaluation } from '../simulate/trace';
 import { evaluateMatch } from '../simulate/match';
 import { describeInput } from './describe-match';
+import { backendOfTable, isManagedByIptables } from './program';
 
 /** Limits the length of the trace, because a node may have tens of thousands of rules. */
 const maxSteps = 200;
@@ -93,9 +94,10 @@ export function formatRuleName({
   chain,
   rule,
 }: Pick<Evaluation, 'baseChain' | 'chain' | 'rule'>): string {
-  return rule.number === 0
-    ? `${chain.name} policy (${formatTable(baseChain.table)})`
-    : formatRuleLocation({ baseChain, chain, rule });
+  if (rule.number > 0) return formatRuleLocation({ baseChain, chain, rule });
+  // In another chain, the rule stands for rules that the dump does not show.
+  const position = chain === baseChain.chain ? `${chain.name} policy` : chain.name;
+  return `${position} (${formatTable(baseChain.table)})`;
 }
 
 /** Like `formatRuleName`; without a rule, `FORWARD (iptables-nft, table filter)`. */
@@ -108,4 +110,8 @@ export function formatRuleLocation({
   return `${position} (${formatTable(table)})`;
 }
 
-const formatTable = ({ backend, name }: Table) => `${backend}, table ${name}`;
+/** A table of iptables-nft is named in the same way whichever program printed it. */
+function formatTable(table: Table): string {
+  const name = isManagedByIptables(table) ? table.nft?.name : undefined;
+  return `${backendOfTable(table)}, table ${name ?? table.name}`;
+}

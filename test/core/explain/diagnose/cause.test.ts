@@ -104,3 +104,27 @@ test("if peermasq's rules are in a backend that the kubelet does not use, the pa
 test('the fix for a dump that contains only JSON from nft is an nft command', () => {
   expect(explainDump(network + nftRuleset()).fix).toBe(ownTableFix);
 });
+
+describe('for a packet that a chain of nft drops, the fix', () => {
+  const dropIn = (table: string) =>
+    nftRuleset(
+      { table: { family: 'inet', name: table } },
+      nftBaseChain('inet', table, { type: 'filter', hook: 'forward', prio: 0 }),
+      nftRule('inet', table, { drop: null }),
+    );
+
+  test('accepts the packet and its replies in that chain', () => {
+    expect(explainDump(network + dropIn('fw'), '10.132.0.10', '203.0.113.7')).toMatchObject({
+      cause: 'dropped',
+      reason: 'Dropped on the node by post rule 1 (nft, table inet fw): drop.',
+      fix: expect.stringContaining(
+        'nft insert rule inet fw post ip saddr 10.132.0.10 ip daddr 203.0.113.7 tcp dport 443 accept && nft insert rule inet fw post ip daddr 10.132.0.10 ct state established,related accept',
+      ),
+    });
+  });
+
+  test('is left out if a name is not safe in a shell', () => {
+    const { cause, fix } = explainDump(network + dropIn('fw; reboot'));
+    expect({ cause, fix }).toEqual({ cause: 'dropped', fix: null });
+  });
+});

@@ -65,6 +65,7 @@ const cases: readonly FixCase[] = [
   },
   {
     title: 'the program of a table that nft prints and iptables-nft manages',
+    reason: 'Closest match: POSTROUTING rule 1 (iptables-nft, table nat)',
     input: 'nft-of-iptables',
     from: '10.88.1.5',
     to: '10.57.0.10:443',
@@ -160,4 +161,13 @@ test('counters and tracked connections are evidence', () => {
     '1 tracked connection from 10.88.1.5 to other destinations left with source 192.0.2.10, 1 of them with replies.',
     'Connections keep their translation when rules change. To let hanging ones start again, run `conntrack -D -s 10.88.1.5 -d 10.57.0.10`.',
   ]);
+});
+test('iptables before 1.8 has one backend, so the fix does not name one', () => {
+  const { fix, lastingFix } = explainCase({
+    input: 'old-iptables',
+    from: '10.88.1.5',
+    to: '10.57.0.10:443',
+  });
+  expect(fix).toBe(masquerade('iptables', '10.88.1.5', '10.57.0.10/32'));
+  expect(lastingFix).toEqual({ owner: 'kubenet', advice: expect.stringContaining('--non-masquerade-cidr') });
 });
