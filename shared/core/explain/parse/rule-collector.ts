@@ -158,14 +158,14 @@ export class RuleCollector {
     this.texts.push({ ...table, program, isFragment, showsAllTables: program.showsAllTables });
   }
 
-  /** @param baseChains the base chains of one output of nft */
-  addNft(baseChains: readonly BaseChain[]): void {
+  /** @param baseChains the base chains of one output of nft, or of the parts of it that can be read */
+  addNft(baseChains: readonly BaseChain[], { isCut }: { readonly isCut: boolean }): void {
     this.native = [...(this.native ?? []), ...baseChains];
     this.backends.add('nft');
     this.coverage.cover(...families);
     // `nft list table` prints a table as `nft list ruleset` does on a node that has only this table.
     const tables = new Set(baseChains.map(({ table }) => table));
-    if (this.isNftRuleset || tables.size !== 1)
+    if (!isCut && (this.isNftRuleset || tables.size !== 1))
       for (const family of families) this.complete[family].add('native').add('nft');
   }
 

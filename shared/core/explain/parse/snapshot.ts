@@ -205,20 +205,23 @@ class SnapshotBuilder {
       const expected = 'the complete JSON of nft -j list ruleset';
       throw new DumpError({ line: head.number, found: texts.join('\n').slice(-80), expected });
     }
-    this.addNftRuleset(json, head);
+    this.addNftRuleset(json, { head, isCut: false });
   }
 
   private addNftText({ lines }: Block): void {
     const { json, unread } = parseNftText(lines);
     this.unrecognized.push(...unread);
-    this.addNftRuleset(json, lines[0]);
+    this.addNftRuleset(json, { head: lines[0], isCut: unread.length > 0 });
   }
 
-  private addNftRuleset(json: JsonValue, head: Line): void {
+  private addNftRuleset(
+    json: JsonValue,
+    { head, isCut }: { readonly head: Line; readonly isCut: boolean },
+  ): void {
     const baseChains = parseNftRuleset(json, head.number);
     for (const table of new Set(baseChains.map((baseChain) => baseChain.table)))
       checkCallDepth(table, head.number);
-    this.rules.addNft(baseChains);
+    this.rules.addNft(baseChains, { isCut });
   }
 }
 

@@ -1,5 +1,6 @@
 import { unknownMatch, type Family, type RuleMatch } from '../../model';
 import type { NonEmpty } from '../../../util/collections';
+import { memoizeByObject } from '../../../util/functional';
 import type { Line } from '../input';
 import { hasAddresses, parseColumns, parseRow, type Columns, type Row } from './columns';
 import { option, readForms } from './forms';
@@ -186,7 +187,8 @@ interface ReadExtras {
   readonly unreadable: string;
 }
 
-function readExtras({ target, extras }: Row): ReadExtras {
+/** Called for the tokens of a row and for its unreadable part. */
+const readExtras = memoizeByObject(({ target, extras }: Row): ReadExtras => {
   const verb = extras.startsWith('[goto]') ? '-g' : '-j';
   const text = extras.replace(/^\[goto\] ?/, '');
   // A comment may contain the text of a match, so a second comment could be part of the first.
@@ -194,7 +196,7 @@ function readExtras({ target, extras }: Row): ReadExtras {
   const matches = isAmbiguous ? { tokens: [], rest: text } : readForms(matchForms, text);
   const { options, before } = readTarget(target, matches.rest);
   return { tokens: [...matches.tokens, ...targetTokens(verb, target, options)], unreadable: before };
-}
+});
 
 function targetTokens(
   verb: string,
