@@ -139,7 +139,6 @@ test.each(['light', 'dark'] as const)(
 );
 
 declare global {
-  // eslint-disable-next-line no-var -- A global variable cannot be declared in another way.
   var axe: { readonly run: () => Promise<AxeResults> };
 }
 

@@ -231,8 +231,7 @@ const cases: readonly Case[] = [
     from: '10.88.1.5',
     to: '10.57.0.10:443',
     masqueraded: false,
-    reason:
-      'POSTROUTING rule 3 (iptables, table nat), skipped because the destination is inside 10.0.0.0/8',
+    reason: 'POSTROUTING rule 3 (iptables, table nat), skipped because the destination is inside 10.0.0.0/8',
   },
   {
     title: 'a listing of one chain, which jumps to a chain that is not shown',

@@ -9,6 +9,7 @@ import { printedForms, printForm, type PrintedForm } from './forms';
 import { type CaseBatch, makeBatch, type RuleSetText } from './generate';
 import { emptyTables, setNames } from './generate-iptables';
 import { type ExplainLab, packetKeyOf, openExplainLab, type SentPacket } from './lab';
+import { checkOverview } from './overviews';
 
 export interface ComparisonTally {
   readonly cases: number;
@@ -20,6 +21,8 @@ export interface ComparisonTally {
   readonly counts: ReadonlyMap<string, number>;
   /** The same cases, read back from the forms in which people show rules. */
   readonly forms: ReadonlyMap<string, FormTally>;
+  /** The number of destinations for which the overview was compared with a single question. */
+  readonly overviewDestinations: number;
 }
 
 export interface FormTally {
@@ -53,11 +56,17 @@ async function compareIn(lab: ExplainLab, { cases, seed, only }: CompareOptions)
   const tally = { cases: 0, certain: 0, inconclusive: 0, disagreements: [] as string[] };
   const counts = new Map<string, number>();
   const forms = new Map<string, FormTally>();
+  let overviewDestinations = 0;
   for (let id = only ?? 1; tally.cases < cases && (only ?? id) === id; id++) {
     const batch = makeBatch(seed, id, Math.min(packetsPerRuleSet, cases - tally.cases));
     const dump = await loadBatch(lab, batch);
     await lab.send(batch.packets);
     const results = await comparePackets(lab, dump, batch.packets);
+    const overviews = batch.packets.slice(0, 1).map((packet) => checkOverview(dump, packet, seed ^ id));
+    for (const { destinations, disagreements } of overviews) {
+      overviewDestinations += destinations;
+      tally.disagreements.push(...disagreements.map((text) => `${reproduceWith(seed, id)}\n${text}`));
+    }
     for (const form of formsOf(id)) {
       const text = await printForm(lab, batch.rules, form);
       const read = text === '' ? [] : results.map((compared) => compareForm(text, compared));
@@ -79,7 +88,7 @@ async function compareIn(lab: ExplainLab, { cases, seed, only }: CompareOptions)
         counts.set(name, (counts.get(name) ?? 0) + 1);
     }
   }
-  return { ...tally, counts, forms };
+  return { ...tally, counts, forms, overviewDestinations };
 }
 
 /** The forms in which a batch is also read back: each batch takes other forms, so that all are read equally often. */
@@ -199,15 +208,19 @@ export function describeDisagreement(
   { seed, id, dump }: { seed: number; id: number; dump: string },
 ): string {
   return [
-    `npm run test:explain -- --seed ${seed} --only ${id}`,
+    reproduceWith(seed, id),
     JSON.stringify(packet),
     `kernel: ${kernel}; explain: ${expected.join(' or ')}`,
     dump,
   ].join('\n');
 }
 
+/** Returns the command that runs one batch again. */
+export const reproduceWith = (seed: number, id: number): string =>
+  `npm run test:explain -- --seed ${seed} --only ${id}`;
+
 export function formatTally(
-  { cases, certain, inconclusive, disagreements, counts, forms }: ComparisonTally,
+  { cases, certain, inconclusive, disagreements, counts, forms, overviewDestinations }: ComparisonTally,
   seed: number,
 ): string {
   const shares = [...counts].sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${count}`);
@@ -215,5 +228,6 @@ export function formatTally(
     `explain: ${cases} cases, seed ${seed}, ${disagreements.length} disagree, ${certain} certain, ${inconclusive} inconclusive (the kernel's result is one of several)`,
     `  ${shares.join(', ')}`,
     `  read back: ${[...forms].map(([name, form]) => `${name}: ${form.cases} cases, ${form.certain} certain`).join('; ')}`,
+    `  overview: ${overviewDestinations} destinations compared with single questions`,
   ].join('\n');
 }

@@ -1,7 +1,7 @@
 import { explain } from '../../../../shared/core/explain/explain';
 import type { Explanation, Want } from '../../../../shared/core/explain/explanation';
 import { parseSnapshot } from '../../../../shared/core/explain/parse/snapshot';
-import { loadBatch, packetOf, printDump, type CompareOptions } from './compare';
+import { loadBatch, packetOf, printDump, reproduceWith, type CompareOptions } from './compare';
 import { makeBatch, type CaseBatch } from './generate';
 import { packetKeyOf, openExplainLab, type ExplainLab, type SentPacket } from './lab';
 
@@ -30,8 +30,7 @@ export async function checkFixes({ cases, seed, only }: CompareOptions): Promise
       const checked = await checkBatch(lab, batch);
       for (const { kind, problem } of checked.slice(0, cases - total())) {
         counts.set(kind, (counts.get(kind) ?? 0) + 1);
-        if (problem !== undefined)
-          disagreements.push(`npm run test:explain -- --seed ${seed} --only ${id}\n${problem}`);
+        if (problem !== undefined) disagreements.push(`${reproduceWith(seed, id)}\n${problem}`);
       }
     }
   } finally {

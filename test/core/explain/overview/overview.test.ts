@@ -148,3 +148,10 @@ test('2,500 rules take less than 2 seconds of CPU', () => {
   const { user, system } = process.cpuUsage(began);
   expect((user + system) / 1e6).toBeLessThan(2);
 });
+test('an overview names what the dump does not show', () => {
+  const { notShown } = overviewOf(parseSnapshot(network + natTable()), packet);
+  expect(notShown).toContain("nft's own tables");
+  const complete = ['iptables-nft-save', 'iptables-legacy-save', 'nft -j list ruleset', 'ip rule'];
+  const dump = complete.map((command) => `# peermasq: ${command}\n`).join('');
+  expect(overviewOf(parseSnapshot(`# peermasq: ip route\n${network}${dump}`), packet).notShown).toEqual([]);
+});
