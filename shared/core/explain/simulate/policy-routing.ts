@@ -150,7 +150,7 @@ function* evaluateSelectors(rule: RoutingRule, query: RouteQuery): Generator<Ter
   if (rule.in !== undefined) yield evaluateInterface(rule.in, query.in === '' ? 'lo' : query.in);
   // Only sockets are bound to an outgoing interface.
   if (rule.out !== undefined) yield packet.isFromNode && evaluateInterface(rule.out, packet.out);
-  if (rule.users) yield packet.isFromNode ? 'unknown' : rule.users.last === noUser;
+  if (rule.users) yield packet.isFromNode ? 'unknown' : contains([rule.users], forwardingUser);
   if (rule.protocol !== undefined) yield ifBound(rule.protocol === protocolNumber(packet.protocol), packet);
   if (rule.sourcePorts) yield ifBound(evaluatePort(rule.sourcePorts, packet.sourcePort), packet);
   if (rule.destinationPorts) yield ifBound(evaluatePort(rule.destinationPorts, destinationPort), packet);
@@ -175,8 +175,8 @@ function evaluateInterface(name: string, actual: string | undefined): Ternary {
   return actual === undefined ? 'unknown' : name === actual;
 }
 
-/** Forwarded packets have no user. The kernel compares them as this number. */
-const noUser = 0xffffffff;
+/** The kernel routes forwarded packets as root's (ip_route_input_slow in net/ipv4/route.c), unlike `ip route get`. */
+const forwardingUser = 0;
 
 const evaluatePort = (ports: Range<number>, port: number | undefined): Ternary =>
   port === undefined ? 'unknown' : contains([ports], port);

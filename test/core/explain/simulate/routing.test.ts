@@ -54,7 +54,12 @@ describe('the source is the address of the interface that policy routing selects
     ['an incoming interface that does not exist', '600:\tfrom all iif vlan0a [detached] lookup 2', primary],
     ['packets of the node itself', '600:\tfrom all iif lo lookup 2', primary],
     ['sockets that are bound to an interface', '600:\tfrom all oif eth1 lookup 2', primary],
-    ['users of the node', '600:\tfrom all uidrange 0-1000 lookup 2', primary],
+    ['users of the node without root', '600:\tfrom all uidrange 1000-2000 lookup 2', primary],
+    [
+      'root, to whom the kernel attributes forwarded packets',
+      '600:\tfrom all uidrange 0-1000 lookup 2',
+      secondary,
+    ],
     ['every user', '600:\tfrom all uidrange 0-4294967295 lookup 2', secondary],
     ['the protocol and the port', '600:\tfrom all ipproto tcp dport 443 lookup 2', secondary],
     ['another port', '600:\tfrom all ipproto tcp dport 80-90 lookup 2', primary],
