@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { compare, formatTally } from './compare';
+import { checkCuts, formatCutTally } from './cuts';
 import { checkFixes, formatFixTally } from './fixes';
 
 const { values } = parseArgs({
@@ -15,10 +16,12 @@ async function main(): Promise<void> {
   const only = values.only === undefined ? undefined : Number(values.only);
   const tally = await compare({ cases: Number(values.cases), seed, only });
   const fixes = await checkFixes({ cases: Math.ceil(Number(values.cases) / 10), seed, only });
-  const disagreements = [...tally.disagreements, ...fixes.disagreements];
+  const cuts = await checkCuts({ cases: Number(values.cases), seed, only });
+  const disagreements = [...tally.disagreements, ...fixes.disagreements, ...cuts.disagreements];
   for (const text of disagreements.slice(0, 3)) console.error(text);
   console.log(formatTally(tally, seed));
   console.log(formatFixTally(fixes));
+  console.log(formatCutTally(cuts));
   if (disagreements.length > 0) process.exitCode = 1;
 }
 
