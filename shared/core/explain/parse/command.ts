@@ -109,6 +109,10 @@ export function tableOption({ args }: Command): string | undefined {
   return index < 0 ? undefined : args[index + 1];
 }
 
+/** Whether the command is from a snapshot that names every command, with the number of lines that it printed. */
+export const isCounted = ({ lineCount, status }: Command): boolean =>
+  lineCount !== undefined || status === 'absent';
+
 export const isTablesProgram = ({ program }: Command): boolean => /^(?:ip6?tables|xtables)\b/.test(program);
 
 /** Whether the command prints every table of its backend: `iptables-save` without `-t`. */

@@ -6,7 +6,7 @@ import {
   type RoutingRule,
   type Snapshot,
 } from '../snapshot';
-import type { Command } from './command';
+import { isCounted, type Command } from './command';
 import type { Line } from './input';
 import { isAddressLine, isLinkDetail, parseInterfaceAddress, parseInterface } from './ip/address';
 import { parseIpCommand, type IpCommand } from './ip/command';
@@ -40,6 +40,7 @@ export class IpParser {
   start(commands: readonly Command[]): void {
     this.commands = commands.map(parseIpCommand).filter((command) => command !== undefined);
     for (const command of this.commands) this.evidence.addCommand(command);
+    if (commands.some(isCounted)) this.evidence.requireCommands();
     this.device = undefined;
     this.listings.push([]);
     for (const { object, isComplete, family, table } of this.commands) {

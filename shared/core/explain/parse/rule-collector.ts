@@ -1,7 +1,7 @@
 import { iptablesCommand, type Backend, type BaseChain, type Family, type Rule } from '../model';
 import type { MissingPart } from '../snapshot';
 import { checkCallDepth } from './call-depth';
-import { isTablesProgram, showsAllTables, showsNftRuleset, type Command } from './command';
+import { isCounted, isTablesProgram, showsAllTables, showsNftRuleset, type Command } from './command';
 import { parseHeader, unnamedProgram, type IptablesProgram, type Variant } from './header';
 import { TableParser } from './iptables';
 import { findLostMatches } from './lost-matches';
@@ -85,10 +85,10 @@ export class RuleCollector {
   }
 
   private startMarked(command: Command): void {
-    const { family, variant, status, isFiltered: isCut } = command;
+    const { family, variant, isFiltered: isCut } = command;
     this.flushNotices();
     if (this.markers === 'none') this.markers = 'uncounted';
-    if (command.lineCount !== undefined || status === 'absent') this.markers = 'counted';
+    if (isCounted(command)) this.markers = 'counted';
     this.program = { ...unnamedProgram, family: family ?? 4, variant, showsAllTables: !isCut, isCut };
     this.isNftRuleset = showsNftRuleset(command) && !isCut;
     if (variant !== undefined && family !== undefined) this.startMarkedTables(command, { family, variant });

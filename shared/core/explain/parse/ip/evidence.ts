@@ -8,6 +8,12 @@ const families: readonly Family[] = [4, 6];
 export class IpEvidence {
   private readonly complete = new Set<string>();
   private readonly cut = new Set<string>();
+  private hasCounts = false;
+
+  /** Records that the dump names every command with a count of lines. Lines without their command are a rest then. */
+  requireCommands(): void {
+    this.hasCounts = true;
+  }
 
   addCommand({ object, family, isComplete, isCut }: IpCommand): void {
     for (const each of family === undefined ? families : [family]) {
@@ -22,7 +28,8 @@ export class IpEvidence {
     return families.flatMap((family) => {
       const isFamily = (one: { readonly family: Family }) => one.family === family;
       const isMissing = (object: IpCommand['object'], isShown: boolean) =>
-        this.cut.has(keyOf(object, family)) || (!isShown && !this.complete.has(keyOf(object, family)));
+        this.cut.has(keyOf(object, family)) ||
+        (!(isShown && !this.hasCounts) && !this.complete.has(keyOf(object, family)));
       return [
         ...(isMissing('addr', addresses.length > 0) ? [{ kind: 'addresses', family } as const] : []),
         ...(isMissing('route', routes.some(isFamily)) ? [{ kind: 'routes', family } as const] : []),
