@@ -39,14 +39,18 @@ export function possibleOutcome(snapshot: Snapshot, packet: Packet, trace: Trace
   if (missing.length === 0) return shown;
   if (isUndetermined(missing, trace))
     return { ...shown, masqueraded: 'unknown', source: null, mayBeDropped: true };
-  const possible = outcomeOf(walk(withMissingRules(snapshot, packet.destination.family), packet), packet);
+  const everyTrace = walk(withMissingRules(snapshot, packet.destination.family), packet);
+  const possible = outcomeOf(everyTrace, packet);
   const isMissing = (wanted: MissingPart['kind']) => missing.some(({ kind }) => kind === wanted);
   // Any destination may be an address of the node, and there may be no route to it.
-  const mayStay = isMissing('addresses') && shown.leavesNode && !packet.isFromNode;
+  const isOtherAddressPossible = isMissing('addresses') && shown.leavesNode && !packet.isFromNode;
+  const mayStay = isOtherAddressPossible || (staysOnNode(everyTrace) && !staysOnNode(trace));
   const mayBeDropped = possible.mayBeDropped || (isMissing('routes') && shown.leavesNode);
   if (possible.leavesNode === shown.leavesNode && !mayStay) return { ...possible, mayBeDropped };
   return { ...possible, mayBeDropped, masqueraded: 'unknown', source: null };
 }
+
+const staysOnNode = ({ verdicts }: Trace): boolean => verdicts.some(({ kind }) => kind === 'local');
 
 /**
  * Whether missing rules may masquerade the packet, and may also untrack it, so that no rule masquerades it. Then the
