@@ -47,6 +47,7 @@ export type Report = {
   drift: string[];
   masqueraders: string[];
   warnings: string[];
+  basis?: string[];
   probes: { to: string; from: string | null; reached: boolean }[];
   ports?: { to: string; used: number; range: number }[];
   code: number | null;

@@ -36,6 +36,16 @@ run() {
   "$@" >"$OUTPUT" 2>"$WORK/errors"
 }
 
+# The lines of the text that was split last.
+LINES_OF_TEXT=()
+
+# <text>: sets LINES_OF_TEXT to the lines of the text that are not empty. `read` would read a text from a pipe byte by byte.
+split_lines() {
+  local IFS=$'\n'
+  # shellcheck disable=SC2206 # split on purpose; set -f keeps the words as they are
+  LINES_OF_TEXT=($1)
+}
+
 # <text> <max>: REPLY is the text, truncated to <max> characters. Every character that is not printable ASCII is
 # replaced with "?".
 shorten() {

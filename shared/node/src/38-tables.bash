@@ -71,6 +71,12 @@ lacks_table() {
 # <backend> <family> <table>: REPLY is a file with the output of iptables-save for the table. Never creates the table.
 # Fails if iptables cannot print the table.
 iptables_save() {
+  REQUESTED_CHAINS[$*]=yes
+  save_table "$@"
+}
+
+# <backend> <family> <table>: does the work of iptables_save.
+save_table() {
   local file=$WORK/$1-$2-$3
   if [[ -z ${TABLE_TEXTS[$*]+known} ]]; then
     : >"$file"
@@ -87,20 +93,26 @@ iptables_save() {
 # <backend> <family> <table> <chain>: saves the chain to $WORK/chain in the form of iptables-save, where each rule
 # starts with its counters. Fails if there is no such chain, or if iptables cannot print it.
 iptables_save_chain() {
-  local text=''
-  if [[ -z ${TABLE_TEXTS[$*]+known} ]]; then
-    "${1/-/_}_chain" "$@" || return
-    TABLE_TEXTS[$*]=$text
-  fi
+  REQUESTED_CHAINS[$*]=yes
+  read_chain "$@" || return
   printf '%s' "${TABLE_TEXTS[$*]}" >"$WORK/chain"
+}
+
+# <backend> <family> <table> <chain>: reads the chain into TABLE_TEXTS. Fails like iptables_save_chain.
+read_chain() {
+  local text=''
+  [[ -z ${TABLE_TEXTS[$*]+known} ]] || return 0
+  "${1/-/_}_chain" "$@" || return
+  TABLE_TEXTS[$*]=$text
 }
 
 # <backend> <family> <table> <chain>: appends the rules of the chain to the caller's `text`.
 iptables_nft_chain() {
-  local line counters='^(-A .*) -c ([0-9]+) ([0-9]+)( .*)?$'
+  local line lines counters='^(-A .*) -c ([0-9]+) ([0-9]+)( .*)?$'
   iptables_command "$1" "$2" '' || return
-  "$REPLY" -t "$3" -v -S "$4" >"$WORK/chain" 2>"$WORK/errors" || return
-  while IFS= read -r line; do
+  lines=$(exec "$REPLY" -t "$3" -v -S "$4" 2>/dev/null) || return
+  split_lines "$lines"
+  for line in ${LINES_OF_TEXT[@]+"${LINES_OF_TEXT[@]}"}; do
     # Versions differ in where they print the counters, and some print none.
     if [[ $line =~ $counters ]]; then
       text+="[${BASH_REMATCH[2]}:${BASH_REMATCH[3]}] ${BASH_REMATCH[1]}${BASH_REMATCH[4]}"$'\n'
@@ -109,14 +121,14 @@ iptables_nft_chain() {
     elif [[ $line == '['*'] -A '* ]]; then
       text+=$line$'\n'
     fi
-  done <"$WORK/chain"
+  done
 }
 
 # <backend> <family> <table> <chain>: appends the rules of the chain to the caller's `text`. Reads the whole table,
 # because iptables-legacy does so even for a single chain, and its option -S would also wait for the lock.
 iptables_legacy_chain() {
   local line exists=''
-  iptables_save "$1" "$2" "$3" || return
+  save_table "$1" "$2" "$3" || return
   grep -F -e ":$4 " -e " -A $4 " "$REPLY" >"$WORK/chain"
   while IFS= read -r line; do
     case $line in
@@ -135,7 +147,10 @@ nft_save_chain() {
   [[ $1 == iptables-nft ]] || return
   if has nft; then
     nft_family "$2"
-    nft -y -a list chain "$REPLY" "$3" "$4" >"$WORK/chain" 2>"$WORK/errors" && return
+    if nft -y -a list chain "$REPLY" "$3" "$4" >"$WORK/chain" 2>"$WORK/errors"; then
+      UNCOMPARED=yes
+      return 0
+    fi
     [[ $(<"$WORK/errors") == *'No such file or directory'* ]] && return 1
   else
     # iptables can print the whole table, so it would also have printed the chain.

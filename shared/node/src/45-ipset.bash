@@ -19,9 +19,15 @@ write_members() {
 set_is_current() {
   write_members "$1" "$2"
   set_name "$1" "$2"
+  read_set "$REPLY"
   # The first line creates the set. It is not compared, because its options differ between versions of ipset.
-  ipset save "$REPLY" 2>/dev/null | tail -n +2 | cut -d ' ' -f 3 | sort >"$WORK/found"
+  tail -n +2 <<<"${SET_TEXTS[$REPLY]}" | cut -d ' ' -f 3 | sort >"$WORK/found"
   same_text "$WORK/found" "$WORK/members"
+}
+
+# <name>: reads the set into SET_TEXTS.
+read_set() {
+  if [[ -z ${SET_TEXTS[$1]+known} ]]; then SET_TEXTS[$1]=$(exec ipset save "$1" 2>/dev/null); fi
 }
 
 # <kind> <family>: adds the set. It is filled under another name first, because a rule must never use a set that is only

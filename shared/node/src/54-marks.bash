@@ -95,17 +95,6 @@ add_replaced_mark() {
 # <family>: writes the tables of nft to $WORK/native, except our own, kube-proxy's (which sets only its own bits), and
 # those that are read through iptables. Fails if the tables cannot be read.
 read_native_tables() {
-  local text=''
-  if [[ -z ${NATIVE_TEXTS[$1]+known} ]]; then
-    list_native_tables "$1" || return
-    IFS= read -r -d '' text <"$WORK/native"
-    NATIVE_TEXTS[$1]=$text
-  fi
-  printf '%s' "${NATIVE_TEXTS[$1]}" >"$WORK/native"
-}
-
-# <family>: does the work of read_native_tables when the tables have not been read yet.
-list_native_tables() {
   local family name own
   nft_family "$1"
   own=$REPLY
@@ -115,13 +104,23 @@ list_native_tables() {
   list_nft_tables || return
   while read -r _ family name; do
     [[ $family == "$own" || $family == inet ]] || continue
-    case $name in
-      peermasq | kube-proxy) continue ;;
-      raw | mangle | nat | filter | security)
-        if [[ $family != inet ]] && is_installed iptables-nft; then continue; fi
-        ;;
-    esac
-    # One process for each table: of several tables in one command, nft 1.0 finds only the last.
-    nft -y -t list table "$family" "$name" >>"$WORK/native" 2>/dev/null || return
-  done <<<"$NFT_TABLES"
+    is_native_table "$family" "$name" || continue
+    read_native_table "$family" "$name" || return
+    printf '%s\n' "${NATIVE_TEXTS[$family $name]}"
+  done <<<"$NFT_TABLES" >"$WORK/native"
+}
+
+# <nft family> <table>: is the table neither ours nor read in another way?
+is_native_table() {
+  case $2 in
+    peermasq | kube-proxy) return 1 ;;
+    raw | mangle | nat | filter | security) [[ $1 == inet ]] || ! is_installed iptables-nft ;;
+  esac
+}
+
+# <nft family> <table>: reads the table into NATIVE_TEXTS. One process for each table: of several tables in one command,
+# nft 1.0 finds only the last.
+read_native_table() {
+  [[ -z ${NATIVE_TEXTS[$1 $2]+known} ]] || return 0
+  NATIVE_TEXTS[$1 $2]=$(exec nft -y -s -t list table "$1" "$2" 2>/dev/null)
 }

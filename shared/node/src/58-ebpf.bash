@@ -22,7 +22,12 @@ find_ebpf() {
     return
   fi
   read_attached
-  if [[ -z $SEEN_TC || -z $SEEN_TCX ]] && is_deep_check_due; then read_loaded; fi
+  if [[ -n $SEEN_TC && -n $SEEN_TCX ]]; then
+    HAS_DEEP_CHECK=yes
+  elif is_deep_check_due; then
+    HAS_DEEP_CHECK=yes
+    read_loaded
+  fi
   evaluate_cilium
   cilium=$REPLY
   evaluate_attached "$cilium"
@@ -34,13 +39,11 @@ report_ebpf() {
   if [[ -z $EBPF_CODE ]]; then EBPF_CODE=$1 EBPF_REASON=$2; fi
 }
 
-# Reading every loaded program takes longer than all other checks. While the node stays proven, this is done only every
-# ten minutes.
+# Reading every loaded program takes longer than all other checks. While the node stays proven, this is done only when
+# the stored proof ends.
 is_deep_check_due() {
-  local minute
-  printf -v minute '%(%M)T'
   stored_status
-  [[ $RESULT != unchanged || $REPLY != *'"proven":true'* || $minute == *0 ]]
+  [[ $RESULT != unchanged || $REPLY != *'"proven":true'* || $PROOF_END -eq 0 ]]
 }
 
 # REPLY: "iptables" if Cilium runs and leaves masquerading and routing to the kernel, otherwise empty. Cilium writes

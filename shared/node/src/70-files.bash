@@ -55,16 +55,30 @@ make_folder() {
   fi
 }
 
-# Refuses a folder that a user other than root can change or replace, because root runs the program in it at boot.
+# The program and the stored rule set, with their sizes and the times at which they changed.
+FILE_VERSIONS=''
+
+# Refuses a folder that a user other than root can change or replace, because root runs the program in it at boot. Sets
+# FILE_VERSIONS with the same process.
 check_folder() {
-  local parts path='' paths=(/) owner group mode name IFS=' '
+  local parts path='' paths=(/) folders owner group mode name IFS=' '
+  FILE_VERSIONS=''
   IFS=/ read -r -a parts <<<"${DIR#/}"
   for name in "${parts[@]}"; do
     path+=/$name
     [[ -e $path || -L $path ]] || break
     paths+=("$path")
   done
+  folders=${#paths[@]}
+  for name in "$DIR/ruleset" ${PROGRAM:+"$PROGRAM"}; do
+    if [[ -e $name ]]; then paths+=("$name"); fi
+  done
   while read -r owner group mode name; do
+    if ((folders == 0)); then
+      FILE_VERSIONS+=$name$'\n'
+      continue
+    fi
+    folders=$((folders - 1)) name=${name%%|*}
     if ((owner == 0)); then
       case $mode in
         l* | d????-??-?) continue ;;
@@ -74,7 +88,7 @@ check_folder() {
       esac
     fi
     refuse "$name is owned by a user other than root, or is writable by other users"
-  done < <(stat -c '%u %g %A %n' -- "${paths[@]}")
+  done < <(stat -c '%u %g %A %n|%i %s %y %z' -- "${paths[@]}")
 }
 
 # Creates WORK, inside the folder if the folder exists. Exits if there is no space.
@@ -82,7 +96,6 @@ make_work() {
   local template=()
   if [[ -d $DIR ]]; then template=("$DIR/.tmp.XXXXXX"); fi
   WORK=$(mktemp -d ${template[@]+"${template[@]}"}) || fail 'cannot create a temporary folder'
-  trap on_exit EXIT
   has_space || fail "no space left for temporary files in $WORK"
 }
 

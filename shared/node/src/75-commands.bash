@@ -1,8 +1,13 @@
 # --- Commands ---
 
-# [make_folder]: checks the environment, and sets the variables that all commands share: DIR, WAIT, INTERVAL, WORK and
-# PROGRAM. Creates the folder on request.
+# [make_folder]: checks the environment, and sets the variables that all commands share. Creates the folder on request.
 prepare() {
+  check_environment "$@"
+  make_work
+}
+
+# [make_folder]: does the work of prepare, except for WORK.
+check_environment() {
   local tool line=''
   DIR=${PEERMASQ_DIR:-/var/lib/peermasq} WAIT=${PEERMASQ_WAIT:-10} INTERVAL=${PEERMASQ_INTERVAL:-60}
   ((EUID == 0)) || fail 'must be run as root'
@@ -19,13 +24,13 @@ prepare() {
   for tool in $required_tools; do
     has "$tool" || fail "$tool is not installed; install its package (flock: util-linux; most others: coreutils)"
   done
-  check_folder
-  if (($# > 0)); then "$1"; fi
-  make_work
   if [[ -f $0 ]]; then
     { read -r _; read -r line; } <"$0"
     if [[ $line == "$marker" ]]; then PROGRAM=$0; fi
   fi
+  check_folder
+  if (($# > 0)); then "$1"; fi
+  trap on_exit EXIT
 }
 
 # Prints the usage to stderr and exits.
@@ -82,7 +87,15 @@ is_in_future() {
 }
 
 command_repair() {
-  prepare
+  check_environment
+  if is_still_proven; then
+    FINISHED=yes
+    printf '%s\n' "$PROOF_REPORT"
+    exit
+  fi
+  # The rules may change until this run has the lock.
+  forget_kernel
+  if [[ -z $WORK ]]; then make_work; fi
   lock
   load_stored || finish 0 unchanged "$ERROR"
   converge repair
@@ -108,6 +121,11 @@ converge() {
   if [[ $REPLY == *'"proven":true'* ]]; then was_proven=yes; fi
   if [[ $REPLY == *"\"$no_pods\""* ]]; then had_pods=''; fi
   select_backend || fail "$ERROR"
+  REQUESTED_CHAINS=() UNCOMPARED=''
+  if [[ $1 == repair ]]; then
+    read_files
+    add_kernel
+  fi
   read_network
   observe
   RESULT=unchanged
@@ -139,6 +157,7 @@ converge() {
   fi
   prove
   count_ports
+  if [[ $1 == repair ]]; then store_proof; fi
   finish 0 "$RESULT"
 }
 
@@ -254,7 +273,7 @@ command_remove() {
     [[ -e $DIR/$file ]] || continue
     if rm -f -- "$DIR/$file"; then found=yes; fi
   done
-  rm -f -- "$DIR/.ruleset.new" "$DIR/.status.new" "$DIR/peermasq.sh.new" "$DIR/snapshot.new" "$DIR/lock"
+  rm -f -- "$DIR/proof" "$DIR/.proof.new" "$DIR/.ruleset.new" "$DIR/.status.new" "$DIR/peermasq.sh.new" "$DIR/snapshot.new" "$DIR/lock"
   sweep_work 0
   remove_work
   rmdir -- "$DIR" 2>/dev/null

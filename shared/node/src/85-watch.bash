@@ -1,13 +1,11 @@
 # --- watch ---
 
-# The number of intervals after which a full check runs even if the fingerprint of the rules has not changed.
-readonly full_check_every=10
 # CHILD is the process to kill on TERM. RETRY_REASON is set if a retry is due soon.
 CHILD='' RETRY_REASON=''
 # STATUS is the last report, SENT is the report in the guest attribute, and REFUSAL is the report that says why the last
 # rule set was refused.
 STATUS='' SENT='' REFUSAL=''
-CHECKED_AT=0 CHECKS=0 FINGERPRINT=''
+CHECKED_AT=0
 
 command_watch() {
   case $#:${1:-} in
@@ -88,14 +86,16 @@ run_self() { interruptible "$BASH" "$PROGRAM" "$@" >"$WORK/report"; }
 check_drift() {
   local report
   ((SECONDS - CHECKED_AT >= INTERVAL)) || return 0
-  CHECKED_AT=$SECONDS CHECKS=$((CHECKS + 1))
+  CHECKED_AT=$SECONDS
   # The node's clock may have been corrected since.
   if [[ $REFUSAL == *'"code":"clock-skew"'* ]]; then
     rm -f -- "$WORK/applied"
     follow_ruleset
   fi
-  fingerprint
-  [[ -z $FINGERPRINT || $REPLY != "$FINGERPRINT" || $CHECKS -ge $full_check_every ]] || return 0
+  # Other processes change the rules while this process keeps running.
+  forget_kernel
+  check_folder
+  is_still_proven && return
   if ! run_self repair; then RETRY_REASON='repair failed'; fi
   report=$(<"$WORK/report")
   # If a check finds nothing new, its report is not sent. It would hide the report that the last rule set was refused.
@@ -108,7 +108,6 @@ check_drift() {
     *) STATUS=${REFUSAL:-$report} ;;
   esac
   if [[ $report == *'"id":null'* && -z $REFUSAL ]]; then forget_applied; fi
-  store_fingerprint "$report"
 }
 
 # <report>: does the report differ from the last one in whether the node is proven, or in the warning about source
@@ -118,61 +117,4 @@ has_changed() {
   if [[ $1 == *' source ports in use'* ]]; then full=yes; fi
   if [[ $STATUS == *' source ports in use'* ]]; then was_full=yes; fi
   [[ ${proven%%,*} != "${was_proven%%,*}" || $full != "$was_full" ]]
-}
-
-# <report>: stores the fingerprint of the rules after a repair that proved them.
-store_fingerprint() {
-  FINGERPRINT='' CHECKS=0
-  [[ $1 == *'"proven":true'* && $1 =~ $backend_pattern ]] || return 0
-  BACKEND=${BASH_REMATCH[1]}
-  fingerprint
-  FINGERPRINT=$REPLY
-}
-
-# REPLY: the kernel's own text of our rules, of the chains that lead to them, and of the addresses, routes and ip
-# rules on which the paths of pods depend. The text is used only for comparison. Reading it takes few and cheap
-# processes. Empty if the kernel cannot be read.
-fingerprint() {
-  local family text='' sets line
-  REPLY=''
-  [[ -n $BACKEND ]] || return 0
-  # Other processes change the rules while this process keeps running.
-  forget_kernel
-  printf '%s\n' 'route show table local type local' 'route show default table all' >"$WORK/queries"
-  for family in 4 6; do
-    print_own_rules "$family"
-    ip_rules "$family"
-    printf '%s\n' "$REPLY"
-    ip "-$family" -force -batch "$WORK/queries"
-  done >"$WORK/fingerprint" 2>/dev/null
-  read -r -d '' text <"$WORK/fingerprint"
-  # When a pod starts or stops, an interface appears or disappears.
-  while read -r line; do text+=${line%%:*}$'\n'; done </proc/net/dev
-  if [[ $text == *' --match-set '* ]]; then
-    sets=$(ipset save 2>/dev/null | grep -F ' peermasq-')
-    text+=$sets
-  fi
-  REPLY=$text
-}
-
-# <family>
-print_own_rules() {
-  local command
-  if [[ $BACKEND == nft ]]; then
-    print_nft_table "$1"
-  elif iptables_command "$BACKEND" "$1" ''; then
-    command=$REPLY
-    "$command" -w "$WAIT" -t nat -S POSTROUTING
-    "$command" -w "$WAIT" -t nat -S PEERMASQ
-    if has_steer_rule "$1" && ! print_nft_table "$1"; then
-      "$command" -w "$WAIT" -t mangle -S PREROUTING
-      "$command" -w "$WAIT" -t mangle -S PEERMASQ-STEER
-    fi
-  fi
-}
-
-# <family>
-print_nft_table() {
-  nft_family "$1"
-  nft -s list table "$REPLY" peermasq
 }

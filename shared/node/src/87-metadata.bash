@@ -82,7 +82,7 @@ follow_ruleset() {
     0 | 2) mv -f "$WORK/body" "$WORK/applied" ;;
     *) ETAG='' RETRY_REASON='the rule set could not be applied' ;;
   esac
-  CHECKED_AT=$SECONDS FINGERPRINT='' STATUS=$(<"$WORK/report")
+  CHECKED_AT=$SECONDS STATUS=$(<"$WORK/report")
   # A later repair of the rules in force must not hide the refusal of this rule set.
   case $STATUS in
     '{"result":"applied"'* | '{"result":"unchanged"'*) REFUSAL='' ;;
