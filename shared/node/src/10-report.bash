@@ -146,12 +146,15 @@ render_report() {
   REPLY="$report,\"warnings\":$REPLY}"
 }
 
+PROGRAM_ID=''
+
 # REPLY: the first 12 digits of this program's sha256 hash, or empty if the program was not run from a file.
 program_id() {
-  REPLY=''
-  [[ -n $PROGRAM ]] || return 0
-  REPLY=$(sha256sum <"$PROGRAM")
-  REPLY=${REPLY:0:12}
+  if [[ -n $PROGRAM && -z $PROGRAM_ID ]]; then
+    PROGRAM_ID=$(exec sha256sum <"$PROGRAM")
+    PROGRAM_ID=${PROGRAM_ID:0:12}
+  fi
+  REPLY=$PROGRAM_ID
 }
 
 # Prints the report. REPLY: the text of the report.

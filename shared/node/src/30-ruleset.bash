@@ -3,10 +3,10 @@
 # These arrays have one entry for each line with a CIDR, in order. The keys of COUNT are "KIND FAMILY".
 KINDS=() CIDRS=() NAMES=() FAMILIES=() HIS=() LOS=() LENS=() PROBES=()
 declare -A COUNT=()
-# A pattern for grep -E that matches the IPv4 destinations that parse_line accepts. It does not check the limits of
-# numbers.
-readonly plain_octet='(0|[1-9][0-9]{0,2})'
-readonly plain_destination="^masquerade (${plain_octet}[.]){3}${plain_octet}/[1-9][0-9]? [A-Za-z0-9._:/@-]{1,63}\$"
+# A pattern for grep -E that matches the IPv4 destinations that parse_line accepts, and those that are reserved or have
+# host bits.
+readonly plain_octet='(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])' plain_length='([89]|[12][0-9]|3[0-2])'
+readonly plain_destination="^masquerade (${plain_octet}[.]){3}${plain_octet}/$plain_length [A-Za-z0-9._:/@-]{1,63}\$"
 OUT='' RANDOM_FULLY='' STEER='' FORMAT=0 RANK=0
 
 # <file>: reads a rule set ("-" is stdin) into the variables above, ID, GENERATION and $WORK/ruleset. Fails with
@@ -118,24 +118,28 @@ unpack_gzip() {
 # <line number>: adds all masquerade lines, from this one on, if they are plain IPv4 destinations. REPLY is their number. Fails,
 # and adds nothing, if some of them are not, or could be wrong: parse_line then parses each, which takes far longer.
 parse_destinations() {
-  local i number=$1 count=0 numbers=() cidrs=() labels=() words=() his=() lengths=() is_used=() is_reserved=()
+  local i hi octet length number=$1 count=0 bad=0 last cidrs=() labels=() words=() his=() lengths=() is_used=() is_reserved=()
   grep -nE "$plain_destination" "$WORK/ruleset" >"$WORK/destinations" || return
-  mapfile -t numbers < <(cut -d : -f 1 "$WORK/destinations")
-  mapfile -t cidrs < <(cut -d ' ' -f 2 "$WORK/destinations")
-  mapfile -t labels < <(cut -d ' ' -f 3 "$WORK/destinations")
-  read -r -d '' -a words < <(cut -d ' ' -f 2 "$WORK/destinations" | tr ./ '  ')
-  ((${#words[@]} == 5 * ${#numbers[@]})) || return
+  # Files, because bash reads a pipe byte by byte.
+  cut -d ' ' -f 2 "$WORK/destinations" >"$WORK/cidrs"
+  cut -d ' ' -f 3 "$WORK/destinations" >"$WORK/labels"
+  tr ./ '  ' <"$WORK/cidrs" >"$WORK/words"
+  mapfile -t cidrs <"$WORK/cidrs"
+  mapfile -t labels <"$WORK/labels"
+  read -r -d '' -a words <"$WORK/words"
   for i in $reserved_octets; do is_reserved[i]=1; done
   for ((i = 0; i < ${#words[@]}; i += 5)); do
-    ((words[i] < 256 && words[i + 1] < 256 && words[i + 2] < 256 && words[i + 3] < 256 && !is_reserved[words[i]] &&
-      (lengths[count] = words[i + 4]) >= 8 && lengths[count] <= 32 && numbers[count] == number++ &&
-      (his[count] = (words[i] << 24 | words[i + 1] << 16 | words[i + 2] << 8 | words[i + 3]) << 32,
-      his[count] == (his[count] & MASK_HI[lengths[count]])) && (is_used[lengths[count]] = 1) && ++count)) || return
+    octet=${words[i]} length=${words[i + 4]}
+    ((hi = (octet << 24 | words[i + 1] << 16 | words[i + 2] << 8 | words[i + 3]) << 32,
+    bad |= is_reserved[octet] | hi & ~MASK_HI[length], is_used[length] = 1, lengths[count] = length, his[count++] = hi))
   done
-  [[ ${lines[number - 1]:-} != 'masquerade '* ]] || return
+  last=$(exec tail -n 1 "$WORK/destinations") last=${last%%:*}
+  # Nothing may stand between the destinations.
+  ((bad == 0 && last == number + count - 1)) || return
+  [[ ${lines[last]:-} != 'masquerade '* ]] || return
   CIDRS+=("${cidrs[@]}") NAMES+=("${labels[@]}") HIS+=("${his[@]}") LENS+=("${lengths[@]}")
   KINDS+=("${his[@]/*/masquerade}") FAMILIES+=("${his[@]/*/4}") LOS+=("${his[@]/*/0}")
-  for i in "${!his[@]}"; do INDEX["masquerade 4 ${lengths[i]} ${his[i]} 0"]=yes; done
+  for ((i = 0; i < count; i++)); do INDEX["masquerade 4 ${lengths[i]} ${his[i]} 0"]=yes; done
   for i in "${!is_used[@]}"; do LENGTHS[masquerade 4]+=" $i"; done
   COUNT[masquerade 4]=$count RANK=7 REPLY=$count
 }
@@ -258,7 +262,7 @@ ruleset_id() {
   printf -v text '%s' "${lines[@]:0:1}" "${lines[@]:2}"
   if [[ $text != "$SUMMED" ]]; then
     printf '%s' "$text" >"$WORK/summed" || return 1
-    SUM=$(sha256sum <"$WORK/summed") || return 1
+    SUM=$(exec sha256sum <"$WORK/summed") || return 1
     SUMMED=$text SUM=${SUM%% *}
   fi
   REPLY=$SUM

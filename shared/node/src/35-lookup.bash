@@ -2,6 +2,9 @@
 
 # Filled by add_range: the ranges, and the prefix lengths that occur for each "KIND FAMILY".
 declare -A INDEX=() LENGTHS=()
+# The first range inside each range of a prefix length, by "KIND FAMILY LENGTH HI LO". Filled by index_inside, once for each
+# "KIND FAMILY LENGTH" in INDEXED.
+declare -A INSIDE=() INDEXED=()
 # By "KIND FAMILY": the indices of the ranges, and the number of ranges when they were grouped.
 declare -A INDICES=()
 GROUPED=0
@@ -21,7 +24,7 @@ contains_address() {
 # <kind>: does a range of this kind overlap the range FAMILY, HI, LO, LENGTH? REPLY is the index of a range of this kind
 # inside the given range, or empty if a range of this kind contains the whole given range.
 overlaps() {
-  local i length longest=0
+  local length longest=0
   REPLY=''
   contains_address "$1" && ((MATCHED <= LENGTH)) && return 0
   for length in ${LENGTHS["$1 $FAMILY"]:-}; do
@@ -29,14 +32,24 @@ overlaps() {
   done
   # Only a range with a longer prefix can be inside the given range.
   ((longest > LENGTH)) || return 1
-  for ((i = 0; i < ${#KINDS[@]}; i++)); do
-    if [[ ${KINDS[i]} == "$1" && ${FAMILIES[i]} == "$FAMILY" && ${LENS[i]} -gt $LENGTH ]] &&
-      (((HIS[i] & MASK_HI[LENGTH]) == HI && (LOS[i] & MASK_LO[LENGTH]) == LO)); then
-      REPLY=$i
-      return 0
-    fi
+  index_inside "$1"
+  REPLY=${INSIDE["$1 $FAMILY $LENGTH $HI $LO"]:-}
+  [[ -n $REPLY ]]
+}
+
+# <kind>: fills INSIDE for ranges of the family FAMILY and the prefix length LENGTH. Most nodes have routes of few lengths.
+index_inside() {
+  local i key last='' prefix="$1 $FAMILY $LENGTH" mask_hi=${MASK_HI[LENGTH]} mask_lo=${MASK_LO[LENGTH]}
+  [[ -z ${INDEXED[$prefix]:-} ]] || return 0
+  INDEXED[$prefix]=yes
+  indices_of "$1" "$FAMILY"
+  for i in $REPLY; do
+    ((LENS[i] > LENGTH)) || continue
+    key="$((HIS[i] & mask_hi)) $((LOS[i] & mask_lo))"
+    # Mostly, ranges are in order.
+    if [[ $key == "$last" || -n ${INSIDE[$prefix $key]:-} ]]; then continue; fi
+    INSIDE[$prefix $key]=$i last=$key
   done
-  return 1
 }
 
 # REPLY: an address in the range FAMILY, HI, LO, LENGTH that is not exempt. Fails if it finds none.

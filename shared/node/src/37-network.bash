@@ -307,7 +307,8 @@ read_filter() {
   local settings=/proc/sys/net/ipv4/conf all=0
   REPLY=0
   [[ -r $settings/$1/rp_filter ]] || return
-  REPLY=$(<"$settings/$1/rp_filter") all=$(<"$settings/all/rp_filter")
+  read -r REPLY <"$settings/$1/rp_filter"
+  read -r all <"$settings/all/rp_filter"
   if ((all > REPLY)); then REPLY=$all; fi
 }
 

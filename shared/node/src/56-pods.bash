@@ -68,7 +68,7 @@ find_namespaces() {
   read_links
   for file in ${NAMED_NAMESPACES[@]+"${NAMED_NAMESPACES[@]}"}; do look_into_namespace "$1" "$file"; done
   [[ -n $HAS_UNNAMED ]] || return
-  own=$(stat -L -c %i /proc/self/ns/net ${NAMED_NAMESPACES[@]+"${NAMED_NAMESPACES[@]}"} 2>/dev/null)
+  own=$(exec stat -L -c %i /proc/self/ns/net ${NAMED_NAMESPACES[@]+"${NAMED_NAMESPACES[@]}"} 2>/dev/null)
   seen=" ${own//$'\n'/ } "
   while read -r inode file; do
     [[ $seen != *" $inode "* ]] || continue
@@ -97,7 +97,7 @@ read_links() {
     elif [[ $line == *' link-netnsid '* ]]; then
       HAS_UNNAMED=yes
     fi
-  done < <(ip -o link show 2>/dev/null)
+  done < <(exec ip -o link show 2>/dev/null)
 }
 
 # <family> <namespace>: adds the pods in this namespace whose interface is paired with an interface of the node.

@@ -82,7 +82,7 @@ is_in_future() {
   local now reported earliest=$(($1 / 1000 - 86400))
   printf -v now '%(%s)T' -1
   ((earliest > now)) || return 1
-  reported=$(stat -c %Y -- "$DIR/status" 2>/dev/null)
+  reported=$(exec stat -c %Y -- "$DIR/status" 2>/dev/null)
   ((earliest > ${reported:-0}))
 }
 
