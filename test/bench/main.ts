@@ -5,6 +5,7 @@ import { measureGcpRace } from './gcp-race';
 import { measureStorm } from './aws-storm';
 import { measureSweep } from './aws-sweep';
 import { measureIdleWatch, type IdleWatch } from './idle-watch';
+import { measureNodeSpeed, printNodeSpeed } from './node-speed';
 
 type ColdStarts = Awaited<ReturnType<typeof measureColdStarts>>[number];
 type Storm = Awaited<ReturnType<typeof measureStorm>>;
@@ -12,9 +13,14 @@ type Sweep = Awaited<ReturnType<typeof measureSweep>>;
 type Race = Awaited<ReturnType<typeof measureGcpRace>>;
 
 /**
- * Measures all performance figures: `npm run bench`. With `-- --json`, it prints a single JSON document to stdout.
+ * Measures all performance figures: `npm run bench`. With `-- --json`, it prints a single JSON document to stdout. With
+ * `-- --node`, it measures only the speed of the node program.
  */
 async function main(): Promise<void> {
+  if (process.argv.includes('--node')) {
+    printNodeSpeed(await measureNodeSpeed());
+    return;
+  }
   const figures = {
     coldStarts: await measureColdStarts(10),
     storms: [
@@ -32,6 +38,7 @@ async function main(): Promise<void> {
       ],
     },
     idleWatch: await measureIdleWatch(),
+    nodeSpeed: await measureNodeSpeed(),
   };
   if (process.argv.includes('--json')) {
     console.log(JSON.stringify(figures, null, 2));
@@ -44,6 +51,7 @@ async function main(): Promise<void> {
   printRuns('A converged sweep on Google Cloud', figures.gcp.sweep);
   figures.gcp.races.forEach(printRace);
   printIdleWatch(figures.idleWatch);
+  printNodeSpeed(figures.nodeSpeed);
 }
 
 function printColdStart({ name, rounds, plain, pruned, ratio }: ColdStarts): void {
