@@ -11,7 +11,7 @@ export function Answer({ title, explanation, warnings }: ExplanationAnswer) {
     <>
       <p class={`verdict ${toneOf(explanation)}`}>{headlineOf(explanation)}</p>
       <p>{reason}</p>
-      {mayBeDropped && <p>A rule that could not be decided may drop the packet.</p>}
+      {mayBeDropped && <p>A rule that is not shown or cannot be decided may drop the packet.</p>}
       <NotShown {...explanation} warnings={warnings} />
       {evidence.map((line) => (
         <p key={line}>Evidence: {line}</p>

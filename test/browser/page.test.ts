@@ -67,7 +67,7 @@ const resultText = () => page.locator('.result').innerText();
 test("the first write-up's case is answered from its own rule, without any connection", async () => {
   await explain();
   const text = await resultText();
-  expect(text).toContain('Not masqueraded');
+  expect(text).toContain('not masqueraded by the tables shown');
   expect(text).toContain('the destination is inside 10.0.0.0/8');
   expect(text).toContain('MASQUERADE');
   expect(await page.locator('.path > li').count()).toBe(3);

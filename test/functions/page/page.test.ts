@@ -17,7 +17,7 @@ COMMIT
 2: eth0    inet 10.40.0.5/24 scope global eth0
 default via 10.40.0.1 dev eth0
 `;
-const form = { ...emptyForm, rules, from: '10.60.1.9', to: '10.70.0.3:5432' };
+const form = { ...emptyForm, rules, from: '10.60.1.9', to: '10.70.0.3:5432', assumeComplete: true };
 const htmlOf = (changes: Partial<typeof form>) =>
   renderApp({ ...form, ...changes }).replaceAll(/<[^>]+>/g, '\n');
 
@@ -32,7 +32,7 @@ test('the answer has the verdict, the reason, the fix and the path', () => {
   expect(lines).toEqual(
     expect.arrayContaining([
       '10.60.1.9 → 10.70.0.3:5432',
-      'Not masqueraded',
+      'Not masqueraded, if the tables shown are all',
       expect.stringContaining('because the destination is inside 10.0.0.0/8'),
       'Fix',
       expect.stringMatching(/^iptables\S* -t nat -I POSTROUTING 1 .*10\.70\.0\.3/),
@@ -45,9 +45,22 @@ test('the answer has the verdict, the reason, the fix and the path', () => {
 
 test('a packet that is masqueraded needs no fix', () => {
   const lines = htmlOf({ to: '192.0.2.7:443' }).split(/\n+/);
-  expect(lines).toContain('Masqueraded');
+  expect(lines).toContain('Masqueraded, if the tables shown are all');
   expect(lines).toContain('Leaves the node. Source address: 10.40.0.5');
   expect(lines).not.toContain('Fix');
+});
+
+test('rules that the input does not show make the answer unknown', () => {
+  const text = htmlOf({ assumeComplete: false });
+  expect(text).toContain('Unknown; not masqueraded by the tables shown');
+  expect(text).toMatch(/Not shown: .*nft's own tables/);
+});
+
+test('a packet that should keep its address gets a fix that exempts it', () => {
+  const lines = htmlOf({ to: '192.0.2.7:443', want: 'direct' }).split(/\n+/);
+  expect(lines).toContainEqual(
+    expect.stringMatching(/^iptables\S* -t nat -I POSTROUTING 1 .* -j (RETURN|ACCEPT)$/),
+  );
 });
 
 test('without a destination, every range has its outcome', () => {
