@@ -100,7 +100,7 @@ class SnapshotBuilder {
         this.addNftJson(block);
         break;
       case 'nft-text':
-        this.addNftText(block);
+        this.addNftText(block, commands);
         break;
       case 'set-save':
         for (const { text, number } of block.lines) this.sets.line(text, number);
@@ -208,8 +208,11 @@ class SnapshotBuilder {
     this.addNftRuleset(json, { head, isCut: false });
   }
 
-  private addNftText({ lines }: Block): void {
-    const { json, unread } = parseNftText(lines);
+  private addNftText({ lines }: Block, commands: readonly Command[]): void {
+    const isTerse = commands.some(
+      ({ program, args }) => program === 'nft' && args.some((arg) => terse.test(arg)),
+    );
+    const { json, unread } = parseNftText(lines, { isTerse });
     this.unrecognized.push(...unread);
     this.addNftRuleset(json, { head: lines[0], isCut: unread.length > 0 });
   }
@@ -226,6 +229,9 @@ class SnapshotBuilder {
 }
 
 const missingSets = ([4, 6] as const).map((family) => ({ kind: 'sets', family }) as const);
+
+/** `-t` or `--terse`, also among other letters: `-nt`. */
+const terse = /^(?:-[a-zA-Z]*t[a-zA-Z]*|--terse)$/;
 
 const maxWarnedLines = 5;
 

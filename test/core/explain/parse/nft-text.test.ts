@@ -300,6 +300,18 @@ table netdev lan {
   expect(unread).toEqual(['…']);
 });
 
+test('a set of nft --terse is left out, because its elements are', () => {
+  const lines = ['table ip own {', '\tset nets {', '\t\ttype ipv4_addr', '\t}', '}'];
+  const setsOf = (options: { isTerse: boolean }) => {
+    const { json } = parseNftText(
+      lines.map((text, index) => ({ text, number: index + 1 })),
+      options,
+    );
+    return listOf(objectOf(json)['nftables']).filter((object) => 'set' in objectOf(object));
+  };
+  expect([setsOf({ isTerse: true }).length, setsOf({ isTerse: false }).length]).toEqual([0, 1]);
+});
+
 test.each([
   ['dstnat - 1', -101],
   ['filter', 0],

@@ -14,9 +14,9 @@ export interface NftText {
 }
 
 /** Parses the text of `nft list ruleset`, `nft list table` and `nft list chain`, with any of their options. */
-export function parseNftText(lines: readonly Line[]): NftText {
+export function parseNftText(lines: readonly Line[], { isTerse = false } = {}): NftText {
   const losesMatches = !lines.some(({ text }) => translatesAll.test(text));
-  const reader = new RulesetReader(tokenize(lines), losesMatches);
+  const reader = new RulesetReader(tokenize(lines), { losesMatches, isTerse });
   reader.read();
   return { json: { nftables: reader.objects }, unread: reader.unread };
 }
@@ -38,7 +38,7 @@ class RulesetReader {
 
   constructor(
     tokens: readonly Token[],
-    private readonly losesMatches: boolean,
+    private readonly options: { readonly losesMatches: boolean; readonly isTerse: boolean },
   ) {
     this.cursor = new Cursor(tokens);
   }
@@ -74,7 +74,7 @@ class RulesetReader {
     const isManaged = /^ip6?$/.test(family) && managedTables.has(table.table);
     const context: RuleContext = {
       managedFamily: isManaged ? family : undefined,
-      losesMatches: this.losesMatches,
+      losesMatches: this.options.losesMatches,
       indentation: 2 * (head[0]?.space ?? 0),
     };
     let chain: JsonObject = { family, table: table.table, name };
@@ -100,7 +100,8 @@ class RulesetReader {
 
   private readSet({ family, table }: TableName, kind: string, name: string): void {
     const flags: string[] = [];
-    let elem: JsonValue[] | undefined = [];
+    // With `--terse`, nft leaves the elements out.
+    let elem: JsonValue[] | undefined = this.options.isTerse ? undefined : [];
     this.readBlock(
       ({ tokens }) => {
         if (tokens[0]?.text === 'flags') flags.push(...valuesOf(tokens.slice(1)));
