@@ -1,4 +1,3 @@
-import { definedOnly } from '../../util/collections';
 import {
   DumpError,
   unknownMatch,
@@ -83,7 +82,7 @@ export class TableParser {
       const { rules } = this.chainOf(chain);
       const targets = this.parseTargets(target) ?? this.failTarget(text, lineNumber);
       const rule = { number: number ?? rules.length + 1, text, matches, targets };
-      rules.push(definedOnly({ ...rule, packets }));
+      rules.push(packets === undefined ? rule : { ...rule, packets });
     }
     for (const [chain, rule] of this.placeholders) this.chainOf(chain).rules.push(rule);
   }
