@@ -83,9 +83,9 @@ export async function finish(child: ChildProcess): Promise<{ code: number; outpu
  */
 function packageSource(suite: string): string[] {
   const filter = ['Created-By: Packages', 'Component: main', 'Origin: Debian', 'Label: Debian'];
-  const mirrorsOf = (...more: string[]) => {
+  const sitesOf = (...more: string[]) => {
     const argv = ['indextargets', '--format', '$(REPO_URI)', ...filter, ...more];
     return execFileSync('apt-get', argv, { encoding: 'utf8' }).split('\n').filter(Boolean);
   };
-  return [...mirrorsOf(`Codename: ${suite}`), ...mirrorsOf()].slice(0, 1);
+  return [...sitesOf(`Codename: ${suite}`), ...sitesOf()].slice(0, 1);
 }

@@ -82,7 +82,7 @@ export type Lab = {
 
 const defaultTimeoutMs = 10_000;
 /** Multiplies all time limits, for long runs on a busy machine. */
-export const patience = Number(process.env['PEERMASQ_PATIENCE'] ?? 1);
+export const timeoutFactor = Number(process.env['PEERMASQ_TIMEOUT_FACTOR'] ?? 1);
 const killAfterMs = 2_000;
 
 // Creates machine $1 with folder $2. A process outside the machine's network namespace keeps the mount namespace alive.
@@ -271,7 +271,7 @@ async function exec(argv: readonly string[], options: ExecOptions = {}): Promise
   const timer = setTimeout(() => {
     isLate = true;
     killGroup(program.pid, 'SIGKILL');
-  }, timeoutMs * patience);
+  }, timeoutMs * timeoutFactor);
   const ended = await program.ended.finally(() => {
     clearTimeout(timer);
   });
@@ -329,7 +329,7 @@ function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = 
       };
       const timer = setTimeout(() => {
         fail(`within ${timeoutMs} ms`);
-      }, timeoutMs * patience);
+      }, timeoutMs * timeoutFactor);
       onOutput.add(check);
       void ended.then(() => {
         check();

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { describeKernel } from '../lab/kernel';
-import { echoServerCommand, patience } from '../lab/netns';
+import { echoServerCommand, timeoutFactor } from '../lab/netns';
 import { clear, type Network, openNetwork, ruleset } from './network';
 
 const probing = (...probes: string[]) =>
@@ -31,7 +31,7 @@ describeKernel('the probes of a rule set', undefined, () => {
     // A probe that succeeds ends before its timeout of 3 s.
     const began = Date.now();
     await network.peermasq(['probe']);
-    expect(Date.now() - began).toBeLessThan(2900 * patience);
+    expect(Date.now() - began).toBeLessThan(2900 * timeoutFactor);
   });
 
   test('send no bytes to the service', async () => {

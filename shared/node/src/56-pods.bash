@@ -103,7 +103,7 @@ read_links() {
 # <family> <namespace>: adds the pods in this namespace whose interface is paired with an interface of the node.
 look_into_namespace() {
   local line index='' peer='' mac='' found header='^([0-9]+): [^ ]+@if([0-9]+): ' address="^ +inet${1#4} ([0-9a-f.:]+).* scope global"
-  if ! nsenter -n"$2" ip addr show >"$WORK/namespace" 2>"$WORK/errors"; then
+  if ! nsenter -n"$2" -- ip addr show >"$WORK/namespace" 2>"$WORK/errors"; then
     read -r NAMESPACE_ERROR <"$WORK/errors"
     return
   fi

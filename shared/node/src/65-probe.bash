@@ -174,8 +174,8 @@ connects() {
   if [[ $(curl -V 2>/dev/null) != *' telnet'* ]]; then url=http://$to options=(); fi
   shift
   if [[ ${1:-} == --net=* ]]; then
-    # busybox's nsenter has only the short option.
-    program=(nsenter "-n${1#--net=}" curl)
+    # busybox's nsenter has only the short option, and would read curl's options as its own.
+    program=(nsenter "-n${1#--net=}" -- curl)
     shift
   fi
   set -- -q -g -s -o /dev/null -w '%{time_connect}' --noproxy '*' "$@" \

@@ -98,7 +98,7 @@ async function isKilled({ node, random, applyMs }: Stress, { command, stdin = ''
   return signal === 'SIGKILL';
 }
 
-/** Adds a fault unless each family has its old or its new rules, and they changed in the documented order. */
+/** Adds an error unless each family has its old or its new rules, and they changed in the documented order. */
 function checkFamilies(
   stress: Stress,
   attempt: Attempt,
@@ -108,7 +108,7 @@ function checkFamilies(
     (family) => ![attempt.old[family], attempt.new[family]].includes(ours[family]),
   );
   for (const family of torn)
-    stress.faults.push(
+    stress.errors.push(
       `${when}: ${family} is torn: ${describeRules(stress, ours[family], family)}\nold: ${attempt.old[family]}\nnew: ${attempt.new[family]}`,
     );
   if (torn.length > 0) return 'torn';
@@ -119,24 +119,24 @@ function checkFamilies(
   // With nft, both families change in one transaction. With iptables, IPv4 changes before IPv6.
   const isInOrder = stress.node.backend !== 'nft' && (isNew('v4') || attempt.command === 'remove');
   if (!isInOrder)
-    stress.faults.push(`${when}: IPv4 is ${isNew('v4') ? 'new' : 'old'}, and IPv6 is not the same`);
+    stress.errors.push(`${when}: IPv4 is ${isNew('v4') ? 'new' : 'old'}, and IPv6 is not the same`);
   return 'one family new';
 }
 
 /** Runs the command that continues after a kill, and checks that everything is as stored. */
 async function recover(stress: Stress, { command, allowed }: Attempt, when: string): Promise<void> {
-  const { node, expected, faults } = stress;
+  const { node, expected, errors } = stress;
   const next = command === 'remove' ? 'remove' : 'repair';
   const { code, stdout, stderr } = await node.execute([next]);
-  if (code !== 0) faults.push(`${when}: the next ${next} fails: ${stdout}${stderr}`);
+  if (code !== 0) errors.push(`${when}: the next ${next} fails: ${stdout}${stderr}`);
   const ours = await stress.check(`${when}, after ${next}`);
   const stored = ruleSetOf(node.stored());
   if (next === 'repair' && !allowed.includes(stored))
-    faults.push(`${when}: ${stored?.name ?? 'no rule set'} is stored after ${next}`);
+    errors.push(`${when}: ${stored?.name ?? 'no rule set'} is stored after ${next}`);
   const wanted = next === 'remove' || stored === undefined ? none : (expected.get(stored) ?? none);
   for (const family of ['v4', 'v6'] as const)
     if (ours[family] !== wanted[family])
-      faults.push(
+      errors.push(
         `${when}: after ${next}, ${family} has ${describeRules(stress, ours[family], family)} instead of ${stored?.name ?? 'none'}`,
       );
 }

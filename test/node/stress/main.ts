@@ -52,10 +52,10 @@ async function run(backend: Backend, seed: number): Promise<void> {
   } finally {
     await stress.writers.pause();
     await stress.node.close();
-    const { faults } = stress;
-    for (const fault of faults.slice(0, 5)) console.error(`${backend}: ${fault}`);
-    console.log(`${backend}: ${faults.length} faults`);
-    if (faults.length > 0) process.exitCode = 1;
+    const { errors } = stress;
+    for (const error of errors.slice(0, 5)) console.error(`${backend}: ${error}`);
+    console.log(`${backend}: ${errors.length} errors`);
+    if (errors.length > 0) process.exitCode = 1;
   }
 }
 

@@ -19,7 +19,7 @@ export async function race(stress: Stress, races: number): Promise<RaceCounts> {
 }
 
 async function raceOnce(stress: Stress, counts: RaceCounts, when: string): Promise<void> {
-  const { node, random, faults, expected } = stress;
+  const { node, random, errors, expected } = stress;
   const chosen = Array.from({ length: appliesPerRace }, () => ({
     ruleSet: random.pick(ruleSets),
     generation: stress.nextGeneration(),
@@ -32,20 +32,20 @@ async function raceOnce(stress: Stress, counts: RaceCounts, when: string): Promi
     const { code, stdout } = await node.execute(['apply'], { stdin: withGeneration(ruleSet, generation) });
     if (code === 0) counts.applied += 1;
     else if (code === 2 && generation !== newest?.generation) counts.refused += 1;
-    else faults.push(`${when}: apply exited with ${code ?? 'a signal'}: ${stdout}`);
+    else errors.push(`${when}: apply exited with ${code ?? 'a signal'}: ${stdout}`);
   });
   const repair = async () => {
     const { code, stdout } = await node.execute(['repair']);
     if (code === 0) counts.repaired += 1;
-    else faults.push(`${when}: repair exited with ${code ?? 'a signal'}: ${stdout}`);
+    else errors.push(`${when}: repair exited with ${code ?? 'a signal'}: ${stdout}`);
   };
   await Promise.all([...applies, repair()]);
   const ours = await stress.check(when);
-  if (ruleSetOf(node.stored()) !== newest?.ruleSet) faults.push(`${when}: the newest rule set is not stored`);
+  if (ruleSetOf(node.stored()) !== newest?.ruleSet) errors.push(`${when}: the newest rule set is not stored`);
   const wanted = newest === undefined ? none : (expected.get(newest.ruleSet) ?? none);
   for (const family of ['v4', 'v6'] as const)
     if (ours[family] !== wanted[family])
-      faults.push(
+      errors.push(
         `${when}: ${family} has ${describeRules(stress, ours[family], family)} instead of the newest rule set`,
       );
 }

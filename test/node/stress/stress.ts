@@ -14,9 +14,9 @@ export interface Stress {
   /** How many milliseconds a complete apply took at most, when it was recorded. */
   readonly applyMs: number;
   readonly nextGeneration: () => number;
-  /** Reads the kernel while no other program writes. Adds a fault if rules of other programs changed. */
+  /** Reads the kernel while no other program writes. Adds an error if rules of other programs changed. */
   readonly check: (when: string) => Promise<Families>;
-  readonly faults: string[];
+  readonly errors: string[];
 }
 
 export const none: Families = { v4: '', v6: '' };
@@ -40,7 +40,7 @@ async function prepareNode(node: StressedNode, seed: number): Promise<Stress> {
   const writers = await startWriters({ host: node.host, variant: variantBeside(backend), random });
   // Our rules depend on those of other programs: they select random ports if others do.
   const { expected, applyMs } = await recordRuleSets(node, nextGeneration);
-  const faults: string[] = [];
+  const errors: string[] = [];
   const { foreign: before } = await readState(node);
   const check = async (when: string) => {
     await writers.pause();
@@ -52,10 +52,10 @@ async function prepareNode(node: StressedNode, seed: number): Promise<Stress> {
       ['other tables, sets or ip rules', foreign.rest, before.rest],
     ] as const)
       if (found !== expectedText)
-        faults.push(`${when}: ${what} of other programs changed:\n${differingLines(expectedText, found)}`);
+        errors.push(`${when}: ${what} of other programs changed:\n${differingLines(expectedText, found)}`);
     return ours;
   };
-  return { node, writers, random, expected, applyMs, nextGeneration, check, faults };
+  return { node, writers, random, expected, applyMs, nextGeneration, check, errors };
 }
 
 /** Applies each rule set once while no other program writes. */
@@ -76,7 +76,8 @@ async function recordRuleSets(node: StressedNode, nextGeneration: () => number) 
 
 /** Returns the lines of each text that the other lacks, or both texts if only the order differs. */
 function differingLines(expected: string, found: string): string {
-  const [before, after] = [expected.split('\n'), found.split('\n')];
+  const before = expected.split('\n');
+  const after = found.split('\n');
   const lines = [
     ...before.filter((line) => !after.includes(line)).map((line) => `  missing: ${line}`),
     ...after.filter((line) => !before.includes(line)).map((line) => `  added: ${line}`),

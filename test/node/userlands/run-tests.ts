@@ -35,7 +35,8 @@ const ignored = ['test/node/mutants.test.ts'];
 /** Runs the tests of the node program with the programs of a userland. */
 export async function runTests(entry: Entry, tests: readonly string[]): Promise<UserlandResults> {
   const name = entry.userland.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
-  const [log, json] = [join(resultsFolder, `${name}.log`), join(resultsFolder, `${name}.json`)];
+  const log = join(resultsFolder, `${name}.log`);
+  const json = join(resultsFolder, `${name}.json`);
   mkdirSync(resultsFolder, { recursive: true });
   rmSync(json, { force: true });
   const versions = await readVersions(entry);

@@ -82,7 +82,8 @@ export function differences(page: string, rows: readonly Row[]): string[] {
 }
 
 function tableOn(page: string): string {
-  const [from, to] = [page.indexOf(start), page.indexOf(end)];
+  const from = page.indexOf(start);
+  const to = page.indexOf(end);
   if (from < 0 || to < from) throw new Error(`the page has no lines ${start} and ${end}`);
   return page.slice(from + start.length, to);
 }
