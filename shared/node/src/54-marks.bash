@@ -114,7 +114,9 @@ read_native_tables() {
 is_native_table() {
   case $2 in
     peermasq | kube-proxy) return 1 ;;
-    raw | mangle | nat | filter | security) [[ $1 == inet ]] || ! is_installed iptables-nft ;;
+    raw | mangle | nat | filter | security)
+      if [[ $1 != inet ]] && is_installed iptables-nft; then return 1; fi
+      ;;
   esac
 }
 

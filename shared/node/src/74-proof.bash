@@ -87,7 +87,7 @@ add_kernel() {
     if [[ $name == peermasq ]]; then
       STATE+=$(exec nft -s list table "$family" peermasq 2>/dev/null)$'\n'
     elif [[ $family == ip || $family == ip6 || $family == inet ]] && is_native_table "$family" "$name"; then
-      read_native_table "$family" "$name" || STATE+='unreadable '
+      if ! read_native_table "$family" "$name"; then STATE+='unreadable '; fi
       STATE+=${NATIVE_TEXTS[$family $name]}$'\n'
     fi
   done <<<"$NFT_TABLES"
