@@ -29,15 +29,19 @@ const peer = '10.193.0.3:32191';
 
 test('for a packet that is not masqueraded, explain prints the reason and a fix, and exits with 2', async () => {
   const file = home.write('rules.txt', kubenet + network);
-  const { status, stdout, stderr } = await home.peermasq(explain(peer, '--rules', file));
+  const args = explain(peer, '--rules', file, '--assume-complete');
+  const { status, stdout, stderr } = await home.peermasq(args);
   expect({ status, stderr }).toEqual({ status: 2, stderr: '' });
-  expect(stdout).toContain('Masqueraded: no\nReason: No rule masquerades the packet.');
+  expect(stdout).toContain(
+    'Masqueraded: no, if the tables shown are all (--assume-complete)\nReason: No rule',
+  );
   expect(stdout).toContain('\nSource address: 10.132.0.10\n');
   expect(stdout).toContain('Routes and firewalls were not checked');
   expect(stdout).toContain('Fix: iptables-nft -t nat -I POSTROUTING 1 -s 10.132.0.10/32 -d 10.193.0.3/32');
-  const json = await home.peermasq(explain(peer, '--rules', '-', '-o', 'json'), { stdin: kubenet + network });
+  const json = await home.peermasq([...args, '-o', 'json']);
   expect(JSON.parse(json.stdout)).toMatchObject({
     masqueraded: false,
+    assumedComplete: true,
     source: '10.132.0.10',
     cause: 'no-rule',
     path: [{ chain: 'POSTROUTING', rule: 1, result: 'not-matched' }],
@@ -45,8 +49,19 @@ test('for a packet that is not masqueraded, explain prints the reason and a fix,
   });
 });
 
+test('where rules that are not shown could change the answer, explain names them and exits with 3', async () => {
+  const { status, stdout } = await home.peermasq(explain(peer, '--rules', '-'), { stdin: kubenet + network });
+  expect(status).toBe(3);
+  expect(stdout).toContain('Masqueraded: unknown; not masqueraded by the tables shown\nReason: No rule');
+  expect(stdout).toContain('\nSource address by the tables shown: 10.132.0.10\n');
+  expect(stdout).toContain(
+    "Not shown: tables raw, mangle, filter and security of iptables-nft; iptables-legacy; nft's own tables",
+  );
+  expect(stdout).toContain('Fix: iptables-nft -t nat -I POSTROUTING 1');
+});
+
 test("for a packet to the internet, explain prints eth0's address as the source and exits with 0", async () => {
-  const args = explain('192.0.2.1:443', '--rules', '-', '-o', 'json');
+  const args = explain('192.0.2.1:443', '--rules', '-', '--assume-complete', '-o', 'json');
   const { status, stdout } = await home.peermasq(args, { stdin: kubenet + network });
   expect(status).toBe(0);
   expect(JSON.parse(stdout)).toMatchObject({ masqueraded: true, source: '10.209.0.2', fix: null });
@@ -56,7 +71,7 @@ test('for a packet that is dropped on the node, explain prints no source address
   const dropped = `*filter\n:FORWARD DROP [0:0]\nCOMMIT\n${kubenet}${network}`;
   const { status, stdout } = await home.peermasq(explain(peer, '--rules', '-'), { stdin: dropped });
   expect(status).toBe(2);
-  expect(stdout).toContain('Dropped on the node by the policy of FORWARD (iptables-nft, table filter).');
+  expect(stdout).toContain('Dropped on the node by the policy of FORWARD (iptables, table filter).');
   expect(stdout).toContain('The packet does not leave the node.');
   expect(stdout).not.toContain('Source address');
 });
@@ -66,7 +81,7 @@ test('without --to, explain prints what the node does for every destination, and
     'peers.yaml',
     'clusters: { "*": { pods: [10.132.0.0/24], masquerade: [{ cidr: 10.193.0.0/16, name: backend }] } }',
   );
-  const args = ['explain', '--from', '10.132.0.10', '--rules', '-', '--config', config];
+  const args = ['explain', '--from', '10.132.0.10', '--rules', '-', '--assume-complete', '--config', config];
   const { status, stdout } = await home.peermasq(args, { stdin: kubenet + network });
   expect(status).toBe(0);
   const rows = stdout.split('\n').map((line) => line.replaceAll(/ {2,}/g, ' | ').trim());

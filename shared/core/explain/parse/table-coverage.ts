@@ -127,7 +127,7 @@ export class TableCoverage {
   }
 
   private addMissingNat(family: Family): void {
-    const key: TableKey = { backend: 'iptables-nft', family, name: 'nat' };
+    const key: TableKey = { backend: 'iptables', family, name: 'nat' };
     const table = unreadableTable(key, `${iptablesCommand(family)}-save`);
     this.addUnreadable({ ...table, description: `table nat for IPv${family}` });
   }
