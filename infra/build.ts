@@ -5,7 +5,7 @@ import { ConfigError, parseConfig } from '../shared/core/model/config';
 import { composeStartupScript } from '../shared/gcp/deliver/startup-script';
 import { awsBundle, cliBundle, gcpBundle } from './bundle/options';
 import { buildPage } from './build-page';
-import { joinNodeProgram } from './join-node-program';
+import { collectFunctions, joinNodeProgram } from './join-node-program';
 import packageJson from '../package.json';
 
 /**
@@ -23,6 +23,7 @@ async function main(): Promise<void> {
     copyFileSync('peermasq.yaml', join(folder, 'peermasq.yaml'));
     writeFileSync(join(folder, 'peermasq.sh'), program);
   }
+  writeFileSync('dist/cli/collect.sh', collectFunctions());
   // Terraform writes this script to the metadata of a project (infra/gcp), and appends the project's own script.
   writeFileSync('dist/gcp/startup-script.sh', composeStartupScript('\n').trimEnd() + '\n');
   const framework = '@google-cloud/functions-framework';

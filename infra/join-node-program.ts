@@ -26,3 +26,10 @@ export function joinNodeProgram(root = '.'): string {
     .join('\n')
     .replaceAll(/\n{3,}/g, '\n\n');
 }
+
+/**
+ * Returns the functions of the script that `peermasq collect` prints. The node program prints its snapshot with the same
+ * functions.
+ */
+export const collectFunctions = (root = '.'): string =>
+  readFileSync(join(root, nodeProgramSections, '79-collect.bash'), 'utf8');

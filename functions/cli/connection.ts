@@ -135,7 +135,7 @@ async function lookUpPod(namespace: string, name: string): Promise<{ node: strin
 }
 
 /** Returns the last line of stderr, because the lines before it are often warnings. */
-function lastLine(thrown: unknown): string {
+export function lastLine(thrown: unknown): string {
   const stderr = z.object({ stderr: z.string() }).safeParse(thrown).data?.stderr ?? '';
   const last = stderr.trim().split('\n').at(-1) ?? '';
   return last === '' ? messageOf(thrown) : last;

@@ -9,6 +9,7 @@ import type { Snapshot } from '../../shared/core/explain/snapshot';
 import type { Address } from '../../shared/core/model/cidr';
 import { PermanentError } from '../../shared/core/model/errors';
 import { definedOnly } from '../../shared/core/util/collections';
+import { collectInDebugPod, collectOverSsh } from './collect-remotely';
 import {
   packetOf,
   resolveDestination,
@@ -30,6 +31,8 @@ interface ExplainOptions extends TargetOptions, PacketOptions {
   readonly from: string;
   readonly to?: string;
   readonly rules?: string;
+  readonly ssh?: string;
+  readonly kubectlDebug?: string;
   readonly assumeComplete?: boolean;
   readonly node?: string;
   readonly output: Format;
@@ -50,11 +53,16 @@ export function addExplain(program: Command): void {
         )
         .option(
           '--rules <file>',
-          'saved rules instead of a live node: output of iptables-save or nft -j list ruleset; - for stdin',
+          'saved rules instead of a live node: the output of the script that `peermasq collect` prints; - for stdin',
+        )
+        .option('--ssh <host>', 'collect the rules on this host, with your own ssh')
+        .option(
+          '--kubectl-debug <node>',
+          'collect the rules on this node of the cluster, with your own kubectl, in a privileged debug pod that is deleted afterwards',
         )
         .option(
           '--assume-complete',
-          'with --rules: treat tables that the saved rules do not show as empty, instead of answering unknown',
+          'with saved or collected rules: treat tables that the saved rules do not show as empty, instead of answering unknown',
         )
         .option('--node <node>', 'the node that the pod runs on: name, ID or CLOUD:ID'),
     )
@@ -64,27 +72,25 @@ export function addExplain(program: Command): void {
     const options = self.optsWithGlobals<ExplainOptions>();
     const from = await resolveSource(options.from, options.node);
     if (options.to === undefined) {
-      const overview = overviewOfSaved(from, options);
+      const overview = await overviewOfSaved(from, options);
       print(formatOverview(overview), options.output);
       process.exitCode = exitCodeOfOverview(overview);
       return;
     }
     const to = await resolveDestination(options.to, from);
-    const result =
-      options.rules === undefined
-        ? await explainLive({ from, to }, options)
-        : explainSaved(options.rules, { from, to }, options);
+    const result = (await explainSaved({ from, to }, options)) ?? (await explainLive({ from, to }, options));
     print(formatExplanation(`${options.from} → ${options.to}`, result), options.output);
     process.exitCode = exitCodeOf(result.explanation);
   });
   command.addHelpText('after', snapshotHelp);
   addExamples(command, [
     'npx peermasq explain --from shop/web-0 --to 10.193.0.3:32191',
-    '{ sudo iptables-save; sudo ipset save; ip -o addr; ip route; ip rule; } > rules.txt',
+    'npx peermasq collect | ssh node-1 sudo sh > rules.txt',
     'npx peermasq explain --rules rules.txt --from 10.132.0.10 --to 10.193.0.3:32191',
     'npx peermasq explain --rules rules.txt --from 10.132.0.10',
     'npx peermasq explain --rules rules.txt --from 10.132.0.10 --to 10.193.0.3:32191 --want direct',
-    '{ sudo nft -j list ruleset; ip -o addr; ip route; ip rule; } | npx peermasq explain --rules - --from 10.132.0.10 --to 10.193.0.3:32191 -o json',
+    'npx peermasq explain --ssh node-1 --from 10.132.0.10 --to 10.193.0.3:32191 -o json',
+    'npx peermasq explain --kubectl-debug node-1 --from shop/web-0 --to 10.193.0.3:32191',
   ]);
 }
 
@@ -126,21 +132,39 @@ async function explainLive(endpoints: Endpoints, options: ExplainOptions): Promi
   };
 }
 
-function overviewOfSaved(from: SourceEndpoint, options: ExplainOptions): OverviewResult {
-  if (options.rules !== undefined)
-    return gatherOverview(readSavedRules(options.rules), from.pod ?? rejectNonAddress(from), options);
+async function overviewOfSaved(from: SourceEndpoint, options: ExplainOptions): Promise<OverviewResult> {
+  const snapshot = await readSnapshot(from, options);
+  if (snapshot) return gatherOverview(snapshot, from.pod ?? rejectNonAddress(from), options);
   throw new PermanentError('bad-option', 'An overview of all destinations needs saved rules', {
-    advice: 'Pass the rules of the node with --rules FILE, or one destination with --to HOST:PORT.',
+    advice:
+      'Pass the rules of the node with --rules FILE or --ssh HOST, or one destination with --to HOST:PORT.',
   });
 }
 
-const readSavedRules = (file: string): Snapshot =>
-  parseSnapshot(
-    decodeInput(readBytes(file, 'Pass a file with the output of `npx peermasq collect`, or - for stdin.')),
-  );
+/** @returns undefined if the rules are to be read from the node through its cloud */
+async function readSnapshot(
+  { pod }: SourceEndpoint,
+  { rules, ssh, kubectlDebug }: ExplainOptions,
+): Promise<Snapshot | undefined> {
+  const given = [rules, ssh, kubectlDebug].filter((option) => option !== undefined);
+  if (given.length > 1)
+    throw new PermanentError('bad-option', '--rules, --ssh and --kubectl-debug exclude each other', {
+      advice: 'Pass only one of them.',
+    });
+  if (ssh !== undefined) return parseSnapshot(await collectOverSsh(ssh, pod));
+  if (kubectlDebug !== undefined) return parseSnapshot(await collectInDebugPod(kubectlDebug, pod));
+  if (rules === undefined) return undefined;
+  const advice =
+    'Pass a file with the output of the script that `npx peermasq collect` prints, or - for stdin.';
+  return parseSnapshot(decodeInput(readBytes(rules, advice)));
+}
 
-function explainSaved(file: string, { from, to }: Endpoints, options: ExplainOptions): ExplainResult {
-  const snapshot = readSavedRules(file);
+async function explainSaved(
+  { from, to }: Endpoints,
+  options: ExplainOptions,
+): Promise<ExplainResult | undefined> {
+  const snapshot = await readSnapshot(from, options);
+  if (!snapshot) return undefined;
   const source = from.pod ?? rejectNonAddress(from);
   const isFromNode = isLocal(snapshot, { family: source.family, address: source.value }) === true;
   const packet = packetOf({ source, isFromNode }, to, options);

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import packageJson from '../../package.json';
 import { addBackfill } from './backfill';
+import { addCollect } from './collect';
 import { addCompletion } from './completion';
 import { addDoctor } from './doctor';
 import { usageAdvice } from './exit';
@@ -25,7 +26,16 @@ export function makeProgram(): Command {
     .option('--debug', 'print all log entries, and the stack trace of an error')
     .showHelpAfterError(usageAdvice)
     .addHelpText('after', exitCodeHelp);
-  for (const add of [addValidate, addPlan, addBackfill, addStatus, addExplain, addDoctor, addRender])
+  for (const add of [
+    addValidate,
+    addPlan,
+    addBackfill,
+    addStatus,
+    addExplain,
+    addCollect,
+    addDoctor,
+    addRender,
+  ])
     add(program);
   addCompletion(program);
   return program;

@@ -13,6 +13,7 @@ const tools = {
   nft: 'nftables',
   ipset: 'ipset',
   conntrack: 'conntrack',
+  busybox: 'busybox',
   ip: 'iproute2',
   curl: 'curl',
   perl: 'perl-base',

@@ -30,60 +30,19 @@ command_snapshot() {
   FINISHED=yes
 }
 
-# Prints the output of commands, each after a line that names the command, and then the stored files as comments.
+# Prints what collect prints, and then the stored files as comments.
 print_snapshot() {
-  local family backend line
-  for family in 4 6; do
-    for backend in iptables-nft iptables-legacy; do print_tables "$backend" "$family"; done
-  done
-  if has nft; then
-    if has_native_tables; then print_output 'nft -j list ruleset'; fi
-  elif ! is_installed iptables-nft && ! is_installed iptables-legacy; then
+  local line
+  if ! has nft && ! is_installed iptables-nft && ! is_installed iptables-legacy; then
     fail 'neither iptables nor nft is installed'
   fi
-  # On a node without sets, the command to list them would load a kernel module.
-  if grep -q -e '--match-set' "$WORK/snapshot"; then print_output 'ipset save'; fi
-  for line in 'ip -o addr' 'ip route' 'ip rule' 'ip -6 route' 'ip -6 rule'; do print_output "$line"; done
+  collect_node ''
   if [[ -r $DIR/ruleset ]]; then
     printf '# peermasq: ruleset\n'
     while IFS= read -r line; do printf '#   %s\n' "$line"; done <"$DIR/ruleset"
   fi
   stored_status
   if [[ -n $REPLY ]]; then printf '# peermasq: report\n#   %s\n' "$REPLY"; fi
-}
-
-# <backend> <family>
-print_tables() {
-  local name=iptables
-  if [[ $2 == 6 ]]; then name=ip6tables; fi
-  legacy_tables "$2"
-  [[ $1 != iptables-legacy || -n $REPLY ]] || return 0
-  if iptables_command "$1" "$2" -save; then print_output "$name-${1#iptables-}-save" "$REPLY"; fi
-}
-
-# Does nft show more than iptables did, that is, tables with other names or tables that iptables cannot print? Where
-# iptables 1.8.7 cannot print a table, it fails.
-has_native_tables() {
-  is_installed iptables-nft || return 0
-  nft list tables 2>/dev/null | grep -qvE '^table ip6? (raw|mangle|nat|filter|security)$' && return
-  grep -qE -e "$incompatible_table" -e '^# peermasq: ip6?tables-nft-save failed' "$WORK/snapshot"
-}
-
-# <title> [<command>]: prints the title, then the output of the command (by default, the title is the command). A
-# failure is also printed, so that readers know that rules may be missing.
-print_output() {
-  local words
-  read -r -a words <<<"${2:-$1}"
-  if ! has "${words[0]}"; then
-    log "$1: not installed"
-  elif "${words[@]}" >"$WORK/output" 2>"$WORK/errors"; then
-    printf '# peermasq: %s\n' "$1"
-    cat "$WORK/output"
-  else
-    command_error "$1"
-    log "$ERROR"
-    printf '# peermasq: %s failed\n' "$1"
-  fi
 }
 
 # Compresses the snapshot to $WORK/packed. Stores it if it has more than one part.
