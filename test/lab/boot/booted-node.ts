@@ -49,7 +49,7 @@ const inGroup = [
 
 /**
  * Returns a node that can be booted.
- * @param image the folder that `test/lab/boot/image.mjs` wrote; it is not changed
+ * @param image the folder that `test/lab/boot/image.ts` wrote; it is not changed
  * @param remounts a map from folders to mount options, such as `/etc` → `ro`
  */
 export async function makeBootedNode(

@@ -74,7 +74,9 @@ async function comparePage(rows: readonly Row[]): Promise<void> {
   const text = readFileSync(page, 'utf8');
   if (values.write === true) {
     const names = userlands.map(({ name }) => name);
-    writeFileSync(page, await formatMarkdown(updateTable(text, rows, names)));
+    // The page shows only userlands in which all tests passed.
+    const passed = rows.filter(({ failed }) => failed === 0);
+    writeFileSync(page, await formatMarkdown(updateTable(text, passed, names)));
     return;
   }
   const different = differences(text, rows);
