@@ -118,8 +118,8 @@ function fixLines({ fix, lastingFix }: Explanation): string[] {
 function pathTable(path: readonly Step[]): string {
   const rows = path.flatMap((step) => [
     [
-      `${step.table} (${step.backend})`,
-      step.chain,
+      `${escapeControls(step.table)} (${step.backend})`,
+      escapeControls(step.chain),
       String(step.rule),
       formatResult(step.result),
       escapeControls(step.reason),

@@ -13,8 +13,8 @@ const repeated: Readonly<Record<string, readonly [head: string, line: string]>> 
   'open braces': ['', '{'],
   'nft text': ['table ip nat {\n', 'chain A { ip daddr 10.0.0.0/8 masquerade }\n'],
   listing: [
-    'Chain POSTROUTING (policy ACCEPT)\ntarget     prot opt source               destination\n',
-    'MASQUERADE  all  --  0.0.0.0/0            10.0.0.0/8\n',
+    'Chain POSTROUTING (policy ACCEPT 0 packets, 0 bytes)\n pkts bytes target     prot opt in     out     source               destination\n',
+    '    0     0 MASQUERADE  all  --  *      *       172.17.0.0/16        !10.0.0.0/8\n',
   ],
   set: ['create a hash:net family inet\n', 'add a 10.1.2.0/24\n'],
   routes: ['*nat\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n', '10.1.2.0/24 via 10.0.0.1 dev eth0\n'],
