@@ -25,8 +25,8 @@ describe('a table that occurs twice', () => {
   const nft = headerOf('iptables-save', '1.8.9 (nf_tables)');
 
   test('is read once if only its counters differ', () => {
-    const again = masquerade.replace('[0:0]', '[7:420]');
-    expect(explainDump(network + nft + masquerade + nft + again).path).toHaveLength(1);
+    const repeated = masquerade.replace('[0:0]', '[7:420]');
+    expect(explainDump(network + nft + masquerade + nft + repeated).path).toHaveLength(1);
   });
 
   test('belongs to both backends if the rules differ', () => {

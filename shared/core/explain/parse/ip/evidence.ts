@@ -26,18 +26,22 @@ export class IpEvidence {
   missing(shown: Pick<Snapshot, 'addresses' | 'routes' | 'routingRules'>): MissingPart[] {
     const { addresses, routes, routingRules } = shown;
     return families.flatMap((family) => {
-      const isFamily = (one: { readonly family: Family }) => one.family === family;
-      const isMissing = (object: IpCommand['object'], isShown: boolean) =>
-        this.cut.has(keyOf(object, family)) ||
-        (!(isShown && !this.hasCounts) && !this.complete.has(keyOf(object, family)));
-      return [
-        ...(isMissing('addr', addresses.length > 0) ? [{ kind: 'addresses', family } as const] : []),
-        ...(isMissing('route', routes.some(isFamily)) ? [{ kind: 'routes', family } as const] : []),
-        ...(isMissing('rule', routingRules.some(isFamily))
-          ? [{ kind: 'routing-rules', family } as const]
-          : []),
-      ];
+      const ofFamily = (list: readonly { readonly family: Family }[]) =>
+        list.filter((one) => one.family === family);
+      const lists = [
+        { object: 'addr', kind: 'addresses', list: addresses },
+        { object: 'route', kind: 'routes', list: ofFamily(routes) },
+        { object: 'rule', kind: 'routing-rules', list: ofFamily(routingRules) },
+      ] as const;
+      return lists
+        .filter(({ object, list }) => this.isMissing(keyOf(object, family), list.length))
+        .map(({ kind }) => ({ kind, family }));
     });
+  }
+
+  private isMissing(key: string, count: number): boolean {
+    if (this.cut.has(key)) return true;
+    return !this.complete.has(key) && (this.hasCounts || count === 0);
   }
 }
 
