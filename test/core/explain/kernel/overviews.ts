@@ -31,7 +31,8 @@ export function checkOverview(dump: string, sent: SentPacket, seed: number): Ove
   const random = new SeededRandom(seed);
   const disagreements = Array.from({ length: destinationsPerDump }, () => {
     const value = addressIn(random.pick(entries), random);
-    const destination = parseAddress(formatAddress(packet.source.family, value));
+    const { family } = packet.source;
+    const destination = { family, value, text: formatAddress(family, value) };
     const answer = describeExplanation(
       explain(snapshot, { ...packet, destination }, { assumeComplete: true }),
     );
