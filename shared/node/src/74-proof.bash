@@ -6,7 +6,7 @@
 # A proof is used for only a few minutes, because it does not contain everything that a full check reads: not which
 # backend the kubelet uses, not Cilium's settings, and not programs at tcx hooks if bpftool is not installed.
 
-# With the minute timer, a full check begins at the latest ten minutes after the one before.
+# With the minute timer, a full check begins no later than ten minutes after the one before.
 readonly proof_seconds=530
 # Programs whose absence changes what is checked.
 readonly optional_tools='iptables-nft ip6tables-nft iptables-legacy ip6tables-legacy iptables ip6tables nft ipset ip tc bpftool

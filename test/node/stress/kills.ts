@@ -7,7 +7,7 @@ import { variantBeside } from './stressed-node';
 export interface KillCounts {
   /** How many runs of each command were killed. */
   readonly killed: Record<Command, number>;
-  /** How many had ended before they were to be killed. */
+  /** How many had ended before they could be killed. */
   ended: number;
   /** What was in the kernel after the kills. */
   readonly found: Record<'old' | 'new' | 'same' | 'one family new' | 'torn', number>;

@@ -8,11 +8,11 @@ export interface Command {
   /** The program without its path: `iptables-nft-save`, `nft` or any other program. */
   readonly program: string;
   readonly args: readonly string[];
-  /** Whether a line `# peermasq: COMMAND` names the command. Such a line is more reliable than a header. */
+  /** Whether a line `# peermasq: COMMAND` names the command. That line is more reliable than a header. */
   readonly isMarker: boolean;
-  /** Whether the command failed on the node, or had nothing to print. Only a line `# peermasq: COMMAND` tells that. */
+  /** Whether the command failed on the node, or had nothing to print. Known only from a line `# peermasq: COMMAND`. */
   readonly status: 'printed' | 'failed' | 'absent';
-  /** The number of lines that the command printed, apart from empty ones. Only a line `# peermasq: COMMAND` tells it. */
+  /** The number of lines that the command printed, without empty ones. Known only from a line `# peermasq: COMMAND`. */
   readonly lineCount: number | undefined;
   /** Whether the output is filtered, for example by grep, so that lines may be missing. */
   readonly isFiltered: boolean;
@@ -84,7 +84,7 @@ function variantOf(program: string): Variant | undefined {
   return /-nft\b|^xtables-/.test(program) ? 'nft' : undefined;
 }
 
-/** The arguments with which each program lists something, so that prose such as "ip addresses" is no command. */
+/** The arguments with which each program lists something, so that prose such as "ip addresses" is not taken for a command. */
 const listing = new RegExp(
   [
     String.raw`^(?:sudo\s+(?:-\w+\s+)*)?(?:\S*/)?(?:`,

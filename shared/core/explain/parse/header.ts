@@ -14,7 +14,7 @@ export interface IptablesProgram {
   readonly mayOmitMatches: boolean;
 }
 
-/** An iptables of which the dump shows nothing but its output. */
+/** An iptables of which the dump shows only the output. */
 export const unnamedProgram: IptablesProgram = {
   variant: undefined,
   hasOneBackend: false,

@@ -73,7 +73,7 @@ function cleanLine(raw: string): string {
     .trimEnd();
 }
 
-/** A line that someone or a program put in the place of others: `...`, `[snip]`, or the `--` between the matches of grep. */
+/** A line that stands for lines that were left out: `...`, `[snip]`, or the `--` between the matches of grep. */
 export const isCut = (text: string): boolean =>
   /^\s*(?:[-.…\s<([{]*(?:snip(?:ped)?|cut|truncated|omitted|output (?:truncated|omitted)|\.{3,}|…)[-.…\s>)\]}]*|--)$/iu.test(
     text,

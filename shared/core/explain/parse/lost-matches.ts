@@ -27,7 +27,7 @@ const terminalTargets: ReadonlySet<RuleTarget['kind']> = new Set([
 
 /**
  * Finds rules that an older iptables has printed without some of their matches, because it does not know how the newer
- * iptables stored them (kubernetes/kubernetes#112477). Such a rule gets a match that is undecided.
+ * iptables stored them (kubernetes/kubernetes#112477). These rules get a match that is undecided.
  * @returns the rules
  */
 export function findLostMatches({ chains }: Table): Rule[] {

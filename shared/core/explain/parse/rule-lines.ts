@@ -14,7 +14,7 @@ export interface RuleLines {
 }
 
 interface RuleLinesOptions {
-  /** Whether the lines are between `*table` and `COMMIT`, where nothing but rules and chains can be. */
+  /** Whether the lines are between `*table` and `COMMIT`, where only rules and chains can be. */
   readonly isTable: boolean;
 }
 
@@ -58,8 +58,8 @@ function piecesAt(lines: readonly Line[], start: number): Line[] {
 }
 
 /**
- * Joins the pieces of one rule. A terminal breaks inside words and a mail program between them, so every combination is
- * tried; the one that makes most sense as a rule is taken.
+ * Joins the pieces of one rule. A terminal breaks inside words and a mail program between them, so this tests every
+ * combination, and returns the one that makes most sense as a rule.
  */
 function joinPieces([first, ...rest]: readonly [Line, ...Line[]], chains: ReadonlySet<string>) {
   if (rest.length >= maxPieces) return undefined;

@@ -161,7 +161,7 @@ class NftRulesetParser {
 const harmlessFlags: ReadonlySet<string> = new Set(['owner', 'persist']);
 const maybeDormant = unknownMatch('table', 'its flags are invalid in the dump, so it may be dormant');
 
-/** A rule in the place of what the dump does not show. */
+/** A rule that stands for what the dump does not show. */
 const missingRules = (what: string): Rule => ({
   number: 0,
   text: `(${what})`,
