@@ -141,7 +141,7 @@ async function overviewOfSaved(from: SourceEndpoint, options: ExplainOptions): P
   });
 }
 
-/** @returns undefined if the rules are to be read from the node through its cloud */
+/** @returns undefined if the rules come from the node, through its cloud */
 async function readSnapshot(
   { pod }: SourceEndpoint,
   { rules, ssh, kubectlDebug }: ExplainOptions,

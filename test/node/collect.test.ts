@@ -69,7 +69,7 @@ describeKernel('the script of peermasq collect', everyProgram, () => {
       );
     });
 
-    test('needs nothing but ip, and prints nothing about programs that are not installed', async () => {
+    test('needs only ip, and prints nothing about programs that are not installed', async () => {
       const folder = join(network.node.folder, 'few');
       mkdirSync(folder);
       const pathOf = (name: string) => execFileSync('which', [name], { encoding: 'utf8' }).trim();
