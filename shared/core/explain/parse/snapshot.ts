@@ -150,14 +150,14 @@ class SnapshotBuilder {
 
   /** Adds the output of `iptables -L`. */
   private addListing({ lines }: Block, commands: readonly Command[]): void {
-    const { tables, family } = parseListing(lines);
+    const { tables, family } = parseListing(lines, this.rules.family);
     for (const chains of tables) {
       const { line } = chains[0];
       const name = this.tableNameOf(savedLines(chains), { number: line }, commands);
       this.rules.addTable({
         name,
         line,
-        family: this.rules.family ?? family ?? 4,
+        family: family ?? 4,
         lines: savedLines(chains),
         isFragment: !listWholeTable(commands),
         feed: (parser) => {

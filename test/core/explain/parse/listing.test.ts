@@ -258,6 +258,17 @@ test.each([
   expect(rules[0]?.unknown).toEqual([]);
 });
 
+test('anywhere is any network that starts at :: in a listing of ip6tables without -n', () => {
+  const lines = [
+    'Chain FORWARD (policy ACCEPT 0 packets, 0 bytes)',
+    ' pkts bytes target     prot opt in     out     source               destination         ',
+    '    0     0 RETURN     all  --  any    any     anywhere             anywhere            ',
+  ].map((text, index) => ({ text, number: index + 1 }));
+  const unknownOf = (family: 4 | 6) => parseListing(lines, family).tables[0]?.[0].rules.flatMap(unknown);
+  expect(unknownOf(4)).toEqual([]);
+  expect(unknownOf(6)).toEqual(['-s anywhere', '-d anywhere']);
+});
+
 test('rules that a filter left out are unknown', () => {
   const rules = rulesOf(...verbose, numbered('RETURN', ''), numbered('ACCEPT', '').replace('1', '4'));
   expect(rules.map((rule) => [rule.number, save(rule), unknown(rule)])).toEqual([

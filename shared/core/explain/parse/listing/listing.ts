@@ -32,15 +32,16 @@ export interface ListedChain {
 export interface Listing {
   /** The chains of each table. */
   readonly tables: readonly NonEmpty<ListedChain>[];
-  /** Undefined if no address shows the family. */
+  /** Undefined if neither the program nor an address shows the family. */
   readonly family: Family | undefined;
 }
 
 /**
  * Parses the output of `iptables -L` in any of its forms: `-n`, `-v`, `--line-numbers`, one chain or all. A chain that
  * appears again belongs to the next table.
+ * @param namedFamily the family of the program that printed them, if it is known
  */
-export function parseListing(lines: readonly Line[]): Listing {
+export function parseListing(lines: readonly Line[], namedFamily?: Family): Listing {
   const chains: OpenChain[] = [];
   for (const line of lines) {
     const [, name, policy] = chainHead.exec(line.text.trim()) ?? [];
@@ -48,10 +49,8 @@ export function parseListing(lines: readonly Line[]): Listing {
     else chains.at(-1)?.add(line);
   }
   const rows = chains.flatMap((chain) => chain.rows);
-  return {
-    tables: splitTables(chains.map((chain) => chain.finish())),
-    family: familyOf(rows.map(({ row }) => row)),
-  };
+  const family = namedFamily ?? familyOf(rows.map(({ row }) => row));
+  return { tables: splitTables(chains.map((chain) => chain.finish(family))), family };
 }
 
 const chainHead = /^Chain (\S+) \((?:policy (ACCEPT|DROP)|\d+ references?|ERROR)\b/;
@@ -113,9 +112,9 @@ class OpenChain {
     else this.addRow(line);
   }
 
-  finish(): ListedChain {
+  finish(family: Family | undefined): ListedChain {
     const { name, policy, line } = this;
-    const rules = this.rows.map((row, index) => this.toRule(row, index));
+    const rules = this.rows.map((listed, index) => this.toRule(listed, this.rows[index + 1], family));
     return { name, policy, line, rules: withGaps(rules) };
   }
 
@@ -139,13 +138,16 @@ class OpenChain {
     return joined && (!other || isSameRule(joined.row, other.row)) ? joined : undefined;
   }
 
-  private toRule({ line, row }: ListedLine, index: number): ListedRule {
+  private toRule(
+    { line, row }: ListedLine,
+    next: ListedLine | undefined,
+    family: Family | undefined,
+  ): ListedRule {
     const text = (row?.text ?? line.text.trim()).replaceAll(/\s+/g, ' ');
-    const next = this.rows[index + 1];
     // The next line may be the rest of this rule, another rule, or a sign that lines were left out.
     const isCut = next && !next.row;
     const unknown = [
-      ...(row ? unknownParts(row) : [unknownMatch(text, 'unreadable line')]),
+      ...(row ? unknownParts(row, family) : [unknownMatch(text, 'unreadable line')]),
       ...(isCut ? [unknownMatch(next.line.text.trim(), 'unreadable line')] : []),
     ];
     const tokens = row ? tokensOf(row) : unknownTarget;
@@ -235,10 +237,22 @@ function fragmentTokens(text: string): readonly string[] {
   return text === '!f' ? ['!', '-f'] : ['-f'];
 }
 
-function unknownParts(row: Row): RuleMatch[] {
+function unknownParts(row: Row, family: Family | undefined): RuleMatch[] {
   const { unreadable } = readExtras(row);
   return [
+    ...(family === 6 ? unknownNetworks(row) : []),
     ...(row.interfaces ? [] : [unknownMatch('interfaces', 'iptables -L shows them only with -v')]),
     ...(unreadable === '' ? [] : [unknownMatch(unreadable, 'unsupported match')]),
   ];
 }
+
+/** Without `-n`, ip6tables prints `anywhere` for every network that starts at `::`, such as `::/1`. */
+const unknownNetworks = ({ source, destination }: Row): RuleMatch[] =>
+  (
+    [
+      ['-s', source],
+      ['-d', destination],
+    ] as const
+  )
+    .filter(([, network]) => network === 'anywhere')
+    .map(([name]) => unknownMatch(`${name} anywhere`, 'ip6tables -L shows the prefix length only with -n'));
