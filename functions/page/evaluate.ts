@@ -9,18 +9,18 @@ import { definedOnly } from '../../shared/core/util/collections';
 import { escapeControls } from '../../shared/core/util/shell';
 import type { Form } from './form';
 
-interface Answer {
+interface ResultBase {
   readonly title: string;
   /** What was assumed about the input, and which of its lines were passed over. */
   readonly warnings: readonly string[];
 }
 
-export interface ExplanationAnswer extends Answer {
+export interface ExplanationAnswer extends ResultBase {
   readonly kind: 'explanation';
   readonly explanation: Explanation;
 }
 
-export interface OverviewAnswer extends Answer, Overview {
+export interface OverviewAnswer extends ResultBase, Overview {
   readonly kind: 'overview';
   readonly family: 4 | 6;
   readonly assumedComplete: boolean;

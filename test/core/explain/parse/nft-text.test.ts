@@ -41,7 +41,7 @@ describe('a statement of nft is read as nft -j prints it:', () => {
     ['tcp sport >= 1024', match({ payload: { protocol: 'tcp', field: 'sport' } }, 1024, '>=')],
     [
       'tcp flags syn / syn,ack',
-      match({ '&': [{ payload: { protocol: 'tcp', field: 'flags' } }, ['syn', 'ack']] } as JsonObject, 'syn'),
+      match({ '&': [{ payload: { protocol: 'tcp', field: 'flags' } }, ['syn', 'ack']] }, 'syn'),
     ],
     [
       'ip daddr . tcp dport { 10.0.0.1 . 80, 10.0.0.0/24 . 90-95 }',
@@ -55,8 +55,8 @@ describe('a statement of nft is read as nft -j prints it:', () => {
         },
       ),
     ],
-    ['meta mark & 0x00004000 != 0x00004000', match({ '&': [mark, 0x4000] } as JsonObject, 0x4000, '!=')],
-    ['mark and 0x4000 == 0x4000', match({ '&': [mark, 0x4000] } as JsonObject, 0x4000)],
+    ['meta mark & 0x00004000 != 0x00004000', match({ '&': [mark, 0x4000] }, 0x4000, '!=')],
+    ['mark and 0x4000 == 0x4000', match({ '&': [mark, 0x4000] }, 0x4000)],
     ['oifname != { "eth0", "eth*" }', match({ meta: { key: 'oifname' } }, { set: ['eth0', 'eth*'] }, '!=')],
     ['meta l4proto { 6, 17 }', match({ meta: { key: 'l4proto' } }, { set: [6, 17] })],
     [
