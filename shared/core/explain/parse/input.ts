@@ -9,7 +9,7 @@ export interface Line {
 
 const maxInputLength = 64 * 1024 * 1024;
 /** kube-proxy writes about 70,000 lines for 10,000 services with one pod each. */
-const maxLines = 150_000;
+const maxLines = 100_000;
 const maxLineLength = 64 * 1024;
 
 /** Decodes a file. PowerShell writes UTF-16 with a byte order mark; everything else is read as UTF-8. */
