@@ -21,11 +21,11 @@ export function outcomeOf(trace: Trace, packet: Packet): Outcome {
   const leavesNode = egress.length > 0;
   return {
     leavesNode,
-    masqueraded: isMasqueraded(egress),
+    masqueraded: staysOrIsDropped(trace) ? 'unknown' : isMasqueraded(egress),
     source: !hasUnknownSource && sources.length === 1 ? (sources[0] ?? null) : null,
     sources,
     hasUnknownSource,
-    mayBeDropped: leavesNode && trace.verdicts.some(({ kind }) => kind === 'dropped'),
+    mayBeDropped: (leavesNode || staysOnNode(trace)) && trace.verdicts.some(({ kind }) => kind === 'dropped'),
   };
 }
 
@@ -51,6 +51,10 @@ export function possibleOutcome(snapshot: Snapshot, packet: Packet, trace: Trace
 }
 
 const staysOnNode = ({ verdicts }: Trace): boolean => verdicts.some(({ kind }) => kind === 'local');
+
+/** Whether the packet does not leave the node, but it is unknown whether the node receives or drops it. */
+export const staysOrIsDropped = (trace: Trace): boolean =>
+  egressOf(trace).length === 0 && new Set(trace.verdicts.map(({ kind }) => kind)).size > 1;
 
 /**
  * Whether missing rules may masquerade the packet, and may also untrack it, so that no rule masquerades it. Then the

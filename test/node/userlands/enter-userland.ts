@@ -60,7 +60,6 @@ const environment = {
   PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   HOME: '/root',
   TMPDIR: '/tmp',
-  PEERMASQ_TIMEOUT_FACTOR: '6',
 };
 
 /** Runs a command in the userland, and returns its exit code and output. */

@@ -11,6 +11,11 @@ export function findRootCause(traced: TracedPacket): RootCause {
   const egress = egressOf(traced.trace);
   const dropped = traced.trace.verdicts.find((verdict) => verdict.kind === 'dropped');
   if (egress.length === 0) {
+    const isReceived = traced.trace.verdicts.some(({ kind }) => kind === 'local');
+    if (dropped && isReceived) {
+      const reason = `The packet does not leave the node: the node receives it, or it is dropped ${describeDrop(dropped)}.`;
+      return { cause: 'unknown', reason, rules: [] };
+    }
     return dropped
       ? { cause: 'dropped', reason: `Dropped on the node ${describeDrop(dropped)}.`, rules: [] }
       : { cause: 'stays-on-node', reason: 'The destination is the node itself.', rules: [] };

@@ -148,6 +148,17 @@ test('2,500 rules take less than 2 seconds of CPU', () => {
   const { user, system } = process.cpuUsage(began);
   expect((user + system) / 1e6).toBeLessThan(2);
 });
+test('a packet that the node receives, or drops, is unknown', () => {
+  const raw = iptablesTable('raw', '-A PREROUTING -m owner --uid-owner 0 -j DROP');
+  const dump = network + raw + natTable();
+  const destination = parseAddress('10.132.0.1');
+  const answer = explain(parseSnapshot(dump), { ...packet, destination }, { assumeComplete: true });
+  expect(answer).toMatchObject({ masqueraded: 'unknown', cause: 'unknown', mayBeDropped: true });
+  expect(answer.reason).toContain('the node receives it, or it is dropped');
+  const listed = overview(raw + natTable()).find((entry) => contains([entry], destination.value));
+  expect(listed).toMatchObject({ outcome: 'unknown', mayBeDropped: true });
+});
+
 test('an overview names what the dump does not show', () => {
   const { notShown } = overviewOf(parseSnapshot(network + natTable()), packet);
   expect(notShown).toContain("nft's own tables");
