@@ -29,7 +29,8 @@ collect_node() {
 
 collect_has() {
   collect_path=$(command -v "$1" 2>/dev/null) || return 1
-  [ -f "$collect_path" ] && [ -x "$collect_path" ]
+  if [ ! -f "$collect_path" ]; then return 1; fi
+  [ -x "$collect_path" ]
 }
 
 # <title> <command> [<argument>...]: prints the title and the output. A failure is also printed, so that readers know that
