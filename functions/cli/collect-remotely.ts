@@ -8,6 +8,9 @@ import { lastLine } from './connection';
 const timeoutMs = 180_000;
 const maxOutput = 128 * 1024 * 1024;
 
+const advice =
+  'Run the script that `npx peermasq collect` prints on the node, and pass its output with --rules.';
+
 /** Becomes root if it is not, without a password, and reads the script from stdin. */
 const rootShell = 'if [ "$(id -u)" = 0 ]; then exec sh; else exec sudo -n sh; fi';
 
@@ -49,10 +52,7 @@ async function runWithScript(
 ): Promise<string> {
   const output = await run(program, args, collectScript(pod));
   if (output.includes('# peermasq: ')) return output;
-  throw new PermanentError('no-rules', `${program} printed nothing that the script prints`, {
-    advice:
-      'Run the script that `npx peermasq collect` prints on the node, and pass its output with --rules.',
-  });
+  throw new PermanentError('no-rules', `${program} printed nothing that the script prints`, { advice });
 }
 
 /** Runs a program with a list of arguments, never through a shell. */
@@ -67,8 +67,7 @@ async function run(program: string, args: readonly string[], stdin: string): Pro
     const isAbsent = (cause as NodeJS.ErrnoException).code === 'ENOENT';
     const reason = isAbsent ? 'it is not installed' : lastLine(cause);
     throw new PermanentError('no-rules', `Cannot collect the rules with ${program}: ${reason}`, {
-      advice:
-        'Run the script that `npx peermasq collect` prints on the node, and pass its output with --rules.',
+      advice,
       cause,
     });
   }

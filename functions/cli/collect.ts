@@ -1,6 +1,5 @@
 import { InvalidArgumentError, type Command } from 'commander';
-import { parseAddress, type Address } from '../../shared/core/model/cidr';
-import { tryParse } from '../../shared/core/util/functional';
+import { tryParseAddress, type Address } from '../../shared/core/model/cidr';
 import { collectScript } from './collect-script';
 import { addExamples } from './options';
 
@@ -26,7 +25,7 @@ export function addCollect(program: Command): void {
 }
 
 function parsePod(text: string): Address {
-  const address = tryParse(() => parseAddress(text));
+  const address = tryParseAddress(text);
   if (address) return address;
   throw new InvalidArgumentError('Expected the address of a pod, such as 10.132.0.10.');
 }

@@ -3,10 +3,9 @@ import { lookup } from 'node:dns/promises';
 import { promisify } from 'node:util';
 import * as z from 'zod';
 import type { Packet } from '../../shared/core/explain/simulate/packet';
-import { CidrError, parseAddress, type Address } from '../../shared/core/model/cidr';
+import { parseAddress, tryParseAddress, type Address } from '../../shared/core/model/cidr';
 import { messageOf, PermanentError } from '../../shared/core/model/errors';
 import { definedOnly } from '../../shared/core/util/collections';
-import { tryParse } from '../../shared/core/util/functional';
 
 /** The source of a connection, as --from specifies it. */
 export interface SourceEndpoint {
@@ -88,12 +87,6 @@ export async function resolveDestination(
   }
   return { text, address, port: Number(port) };
 }
-
-const tryParseAddress = (text: string): Address | undefined =>
-  tryParse(
-    () => parseAddress(text),
-    (error) => error instanceof CidrError,
-  );
 
 async function resolveHost(name: string, family: 4 | 6 = 4): Promise<Address> {
   try {

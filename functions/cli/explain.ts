@@ -2,7 +2,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { explain } from '../../shared/core/explain/explain';
 import { wants, type Want } from '../../shared/core/explain/explanation';
 import { withDecision } from '../../shared/core/explain/with-decision';
-import { isLocal } from '../../shared/core/explain/simulate/routing';
+import { isOwnAddress } from '../../shared/core/explain/simulate/routing';
 import { decodeInput } from '../../shared/core/explain/parse/input';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
 import type { Snapshot } from '../../shared/core/explain/snapshot';
@@ -166,7 +166,7 @@ async function explainSaved(
   const snapshot = await readSnapshot(from, options);
   if (!snapshot) return undefined;
   const source = from.pod ?? rejectNonAddress(from);
-  const isFromNode = isLocal(snapshot, { family: source.family, address: source.value }) === true;
+  const isFromNode = isOwnAddress(snapshot, source);
   const packet = packetOf({ source, isFromNode }, to, options);
   const { want, assumeComplete } = options;
   const explanation = explain(snapshot, packet, definedOnly({ want, assumeComplete }));

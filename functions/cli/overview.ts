@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { overviewOf, type Peer } from '../../shared/core/explain/overview/overview';
 import { prefixRange } from '../../shared/core/explain/ranges';
-import { isLocal } from '../../shared/core/explain/simulate/routing';
+import { isOwnAddress } from '../../shared/core/explain/simulate/routing';
 import type { Snapshot } from '../../shared/core/explain/snapshot';
 import type { Address } from '../../shared/core/model/cidr';
 import type { Config } from '../../shared/core/model/config';
@@ -23,7 +23,7 @@ export function gatherOverview(
   options: OverviewOptions,
 ): OverviewResult {
   const { family } = source;
-  const isFromNode = isLocal(snapshot, { family, address: source.value }) === true;
+  const isFromNode = isOwnAddress(snapshot, source);
   const packet = {
     source,
     isFromNode,

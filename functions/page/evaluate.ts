@@ -2,7 +2,7 @@ import { explain } from '../../shared/core/explain/explain';
 import type { Explanation } from '../../shared/core/explain/explanation';
 import { overviewOf, type Overview } from '../../shared/core/explain/overview/overview';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
-import { isLocal } from '../../shared/core/explain/simulate/routing';
+import { isOwnAddress } from '../../shared/core/explain/simulate/routing';
 import { tryParseAddress, type Address } from '../../shared/core/model/cidr';
 import { PeermasqError, PermanentError } from '../../shared/core/model/errors';
 import { definedOnly } from '../../shared/core/util/collections';
@@ -53,7 +53,7 @@ function escapeStrings(value: unknown): unknown {
 function answer({ rules, from, to, protocol, want, assumeComplete }: Form): Result {
   const source = parseEndpoint(from, 'From').address;
   const snapshot = parseSnapshot(rules);
-  const isFromNode = isLocal(snapshot, { family: source.family, address: source.value }) === true;
+  const isFromNode = isOwnAddress(snapshot, source);
   const packet = { source, isFromNode, protocol };
   const { warnings } = snapshot;
   if (to.trim() === '') {

@@ -9,7 +9,7 @@ import { isAsWanted, type Cause, type Explanation, type SocketAddress, type Want
 import { isSameOutcome, outcomeOf, possibleOutcome } from './outcome';
 import { formatAddress } from './ranges';
 import type { Packet } from './simulate/packet';
-import type { Snapshot } from './snapshot';
+import { missingFor, type Snapshot } from './snapshot';
 import { egressOf, walk } from './simulate/walk';
 import type { EgressVerdict, Evaluation } from './simulate/trace';
 
@@ -35,7 +35,7 @@ export function explain(
   const possible = possibleOutcome(snapshot, packet, trace);
   const isAffected = !isSameOutcome(shown, possible);
   const { masqueraded, source, mayBeDropped } = assumeComplete ? shown : possible;
-  const missing = snapshot.missing.filter(({ family }) => family === packet.destination.family);
+  const missing = missingFor(snapshot, packet.destination.family);
   const traced = { snapshot, packet, trace };
   const rootCause = findRootCause(traced);
   const { cause, reason } = rootCause;

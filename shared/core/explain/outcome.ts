@@ -4,7 +4,7 @@ import { withMissingRules } from './simulate/missing';
 import type { Packet } from './simulate/packet';
 import type { EgressVerdict, Trace } from './simulate/trace';
 import { egressOf, walk } from './simulate/walk';
-import type { MissingPart, Snapshot } from './snapshot';
+import { missingFor, type MissingPart, type Snapshot } from './snapshot';
 
 /** The fields of an explanation that depend on all rules of the node. */
 export interface Outcome extends Pick<
@@ -35,7 +35,7 @@ export function outcomeOf(trace: Trace, packet: Packet): Outcome {
  */
 export function possibleOutcome(snapshot: Snapshot, packet: Packet, trace: Trace): Outcome {
   const shown = outcomeOf(trace, packet);
-  const missing = snapshot.missing.filter(({ family }) => family === packet.destination.family);
+  const missing = missingFor(snapshot, packet.destination.family);
   if (missing.length === 0) return shown;
   if (isUndetermined(missing, trace))
     return { ...shown, masqueraded: 'unknown', source: null, mayBeDropped: true };

@@ -113,6 +113,20 @@ export interface RoutingRule {
   readonly action: RoutingAction;
 }
 
+/** The selectors of a rule that matches every packet. */
+export const everyPacket = {
+  isNegated: false,
+  from: undefined,
+  to: undefined,
+  mark: undefined,
+  in: undefined,
+  out: undefined,
+  users: undefined,
+  protocol: undefined,
+  sourcePorts: undefined,
+  destinationPorts: undefined,
+} as const satisfies Partial<RoutingRule>;
+
 /** A part of the node's state that the dump neither shows nor shows to be absent. */
 export type MissingPart = { readonly family: Family } & (
   | {
@@ -126,6 +140,10 @@ export type MissingPart = { readonly family: Family } & (
     }
   | { readonly kind: 'addresses' | 'routes' | 'routing-rules' | 'sets' }
 );
+
+/** Returns the parts that the dump does not show and that packets of the family depend on. */
+export const missingFor = ({ missing }: Pick<Snapshot, 'missing'>, family: Family): MissingPart[] =>
+  missing.filter((part) => part.family === family);
 
 /** The rules, sets, addresses and routes of a node, as far as the dump shows them. */
 export interface Snapshot {

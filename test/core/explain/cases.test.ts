@@ -1,21 +1,11 @@
 import { expect, test } from '@jest/globals';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { explain } from '../../../shared/core/explain/explain';
 import type { Explanation } from '../../../shared/core/explain/explanation';
-import { decodeInput } from '../../../shared/core/explain/parse/input';
-import { parseSnapshot } from '../../../shared/core/explain/parse/snapshot';
-import type { Packet } from '../../../shared/core/explain/simulate/packet';
-import { parseAddress } from '../../../shared/core/model/cidr';
+import { readCase, type CaseConnection } from './read-case';
 
-interface Case {
+interface Case extends CaseConnection {
   /** What the case is about. */
   readonly title: string;
-  /** The name of a file in cases/, without `.txt`. */
-  readonly input: string;
-  readonly from: string;
-  /** The destination, as ADDRESS:PORT. */
-  readonly to: string;
   /** The answer about the rules shown. */
   readonly masqueraded: Explanation['masqueraded'];
   /** The answer about the node. Almost always unknown, because few dumps show all of its rules. */
@@ -290,17 +280,8 @@ const cases: readonly Case[] = [
 ];
 
 test.each(cases)('$title: $input, $from to $to', (row) => {
-  const { from, to, masqueraded, reason = '', source, fix, warning } = row;
-  const [destination = '', port] = to.split(/:(?=\d+$)/);
-  const snapshot = parseSnapshot(decodeInput(readFileSync(join(__dirname, 'cases', `${row.input}.txt`))));
-  const packet: Packet = {
-    source: parseAddress(from),
-    destination: parseAddress(destination),
-    protocol: 'tcp',
-    sourcePort: 40_000,
-    destinationPort: Number(port),
-    isFromNode: false,
-  };
+  const { masqueraded, reason = '', source, fix, warning } = row;
+  const { snapshot, packet } = readCase(row);
   const explanation = explain(snapshot, packet, { assumeComplete: true });
   expect(explanation).toMatchObject({ masqueraded, reason: expect.stringContaining(reason) as unknown });
   if (source !== undefined) expect(explanation.source).toBe(source);

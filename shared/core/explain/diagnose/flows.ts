@@ -10,13 +10,13 @@ export function describeFlows({ flows }: Snapshot, packet: Packet): string[] {
     ({ family, source }) => family === packet.source.family && source === packet.source.value,
   );
   if (own.length === 0) return [];
-  const [toDestination, others] = [true, false].map((isSame) =>
-    own.filter(({ destination }) => (destination === packet.destination.value) === isSame),
-  );
+  const toDestination = own.filter(({ destination }) => destination === packet.destination.value);
+  const others = own.filter(({ destination }) => destination !== packet.destination.value);
+  const isHanging = toDestination.some(({ hasReplies }) => !hasReplies);
   return [
-    ...describeGroup(toDestination ?? [], packet, `to ${packet.destination.text}`),
-    ...describeGroup(others ?? [], packet, 'to other destinations'),
-    ...(toDestination?.some(({ hasReplies }) => !hasReplies) === true ? [describeHanging(packet)] : []),
+    ...describeGroup(toDestination, packet, `to ${packet.destination.text}`),
+    ...describeGroup(others, packet, 'to other destinations'),
+    ...(isHanging ? [describeHanging(packet)] : []),
   ];
 }
 

@@ -56,7 +56,8 @@ const isTerminal = ({ rule }: Evaluation) =>
 /** Whether the rule matches on mark or state. Such rules are assumed to be intentional. */
 const isGate = ({ rule }: Evaluation) => rule.matches.some(({ kind }) => kind === 'mark' || kind === 'state');
 
-const isBlocking = (evaluation: Evaluation) =>
+/** Whether the rule keeps the packet from the masquerade rules that follow in its chain. */
+export const isBlocking = (evaluation: Evaluation): boolean =>
   evaluation.baseChain.isNat &&
   evaluation.baseChain.hook === 'postrouting' &&
   evaluation.matched === true &&

@@ -1,8 +1,8 @@
 import { iptablesCommand, type Backend, type Family, type Table } from '../model';
+import { iptablesTables } from '../tables';
 
-/** The tables that iptables-nft creates, with the names of their base chains. */
-const iptablesTables: ReadonlySet<string> = new Set(['raw', 'mangle', 'nat', 'filter', 'security']);
 const iptablesChains = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING'];
+
 /** Whether iptables knows a base chain of this name. */
 export const isIptablesChain = (name: string): boolean => iptablesChains.includes(name);
 
@@ -11,7 +11,8 @@ export const isIptablesChain = (name: string): boolean => iptablesChains.include
  * it makes `iptables -L` and `iptables-save` refuse the table (projectcalico/felix#2501).
  */
 export function isManagedByIptables({ nft, chains }: Table): boolean {
-  if (!nft || (nft.family !== 'ip' && nft.family !== 'ip6') || !iptablesTables.has(nft.name)) return false;
+  if (!nft || (nft.family !== 'ip' && nft.family !== 'ip6') || !iptablesTables.includes(nft.name))
+    return false;
   return iptablesChains.some((name) => chains.has(name));
 }
 

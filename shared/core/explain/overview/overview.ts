@@ -1,3 +1,4 @@
+import { isBlocking } from '../diagnose/not-masqueraded';
 import { describeMissing } from '../diagnose/not-shown';
 import { formatRuleName } from '../diagnose/trace';
 import type { Range } from '../model';
@@ -5,7 +6,7 @@ import { contains, formatAddress } from '../ranges';
 import type { Packet } from '../simulate/packet';
 import type { Evaluation, Trace } from '../simulate/trace';
 import { egressOf, walk } from '../simulate/walk';
-import type { Snapshot } from '../snapshot';
+import { missingFor, type Snapshot } from '../snapshot';
 import { destinationRanges } from './boundaries';
 import { RuleIndex } from './rule-index';
 
@@ -57,8 +58,7 @@ export function overviewOf(
     const names = peers.filter((peer) => contains([peer], first)).map(({ name }) => name);
     return { first, last, ...summarize(trace, packet), peers: names };
   });
-  const missing = snapshot.missing.filter((part) => part.family === family);
-  return { entries: coalesce(entries), notShown: describeMissing(missing) };
+  return { entries: coalesce(entries), notShown: describeMissing(missingFor(snapshot, family)) };
 }
 
 type Treatment = Pick<OverviewEntry, 'outcome' | 'sources' | 'mayBeDropped' | 'rules'>;
@@ -97,14 +97,8 @@ function decidingRules(trace: Trace): Evaluation[] {
   const translating = new Set(egressOf(trace).map(({ translation }) => translation?.by));
   const masquerading = trace.evaluations.filter(({ rule }) => translating.has(rule));
   if (masquerading.length > 0) return masquerading;
-  return trace.evaluations.filter(isExemption).slice(-1);
+  return trace.evaluations.filter(isBlocking).slice(-1);
 }
-
-const isExemption = ({ baseChain, rule, matched }: Evaluation) =>
-  baseChain.isNat &&
-  baseChain.hook === 'postrouting' &&
-  matched === true &&
-  rule.targets.some(({ kind }) => kind === 'return' || kind === 'accept');
 
 const namesOf = (evaluations: readonly Evaluation[]) => [...new Set(evaluations.map(formatRuleName))];
 

@@ -11,6 +11,7 @@ import {
   type RuleTarget,
   type Table,
 } from '../model';
+import { priorityOf } from '../tables';
 import {
   counters,
   cutTarget,
@@ -28,14 +29,6 @@ const hooks: Readonly<Record<string, Hook>> = {
   OUTPUT: 'output',
   POSTROUTING: 'postrouting',
 };
-
-/** The kernel's enum nf_ip_hook_priorities, without nat. */
-const priorities: Readonly<Record<string, number>> = { raw: -300, mangle: -150, filter: 0, security: 50 };
-
-export function priorityOf(table: string, hook: Hook): number {
-  if (table === 'nat') return hook === 'postrouting' ? 100 : -100;
-  return priorities[table] ?? 0;
-}
 
 /**
  * Parses one table in the output of iptables-save, from the line after `*table` up to the line before `COMMIT`, or the

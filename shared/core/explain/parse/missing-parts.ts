@@ -1,7 +1,7 @@
 import { isNonEmpty, type NonEmpty } from '../../util/collections';
 import type { Backend, Family } from '../model';
-import { iptablesTables } from '../simulate/missing';
 import type { MissingPart } from '../snapshot';
+import { iptablesTables } from '../tables';
 import type { Variant } from './header';
 import { backendOf, type TableText } from './table-text';
 

@@ -8,7 +8,7 @@ import {
   type Rule,
   type Table,
 } from '../model';
-import { priorityOf } from './iptables';
+import { priorityOf } from '../tables';
 
 /** Identifies a table of iptables. */
 interface TableKey {

@@ -1,6 +1,7 @@
 import type { BaseChain, Chain, MarkField, Range, Rule, RuleTarget } from '../model';
 import { fullMask } from '../ranges';
 import type { Snapshot } from '../snapshot';
+import { runsBeforeConntrack } from '../tables';
 import { evaluateMatches } from './match';
 import type { Packet } from './packet';
 import {
@@ -219,10 +220,6 @@ export class ChainRunner {
     return [changed];
   }
 }
-
-/** The kernel's NF_IP_PRI_CONNTRACK is -200. */
-const runsBeforeConntrack = ({ hook, priority }: BaseChain) =>
-  (hook === 'prerouting' || hook === 'output') && priority < -200;
 
 type TargetOf<Kind extends RuleTarget['kind']> = Extract<RuleTarget, { kind: Kind }>;
 

@@ -1,34 +1,16 @@
-import { unknownMatch, type BaseChain, type Chain, type Family, type Hook, type Rule } from '../model';
-import type { Snapshot, MissingPart } from '../snapshot';
+import { unknownMatch, type BaseChain, type Chain, type Family, type Rule } from '../model';
+import { missingFor, type MissingPart, type Snapshot } from '../snapshot';
+import { iptablesTables, priorityOf, runsBeforeConntrack, tableHooks } from '../tables';
 import { unknownRoutingRules } from './policy-routing';
 
 type MissingTables = Extract<MissingPart, { kind: 'tables' }>;
-
-/** The hooks of the tables of iptables, as far as they are on a packet's way through the node. */
-const tableHooks: Readonly<Record<string, readonly Hook[]>> = {
-  raw: ['prerouting', 'output'],
-  mangle: ['prerouting', 'forward', 'output', 'postrouting'],
-  nat: ['prerouting', 'output', 'postrouting'],
-  filter: ['forward', 'output'],
-  security: ['forward', 'output'],
-};
-
-/** The tables of iptables whose rules can affect a packet on its way through the node. */
-export const iptablesTables = Object.keys(tableHooks);
-
-const tablePriorities: Readonly<Record<string, number>> = { raw: -300, mangle: -150, security: 50 };
-
-function priorityOf(table: string, hook: Hook): number {
-  if (table === 'nat') return hook === 'postrouting' ? 100 : -100;
-  return tablePriorities[table] ?? 0;
-}
 
 /**
  * Returns the snapshot with chains in place of the tables that the dump does not show. Their rules may do anything that
  * rules can do there, so a walk through this snapshot has every result that such rules can cause.
  */
 export function withMissingRules(snapshot: Snapshot, family: Family): Snapshot {
-  const missing = snapshot.missing.filter((part) => part.family === family);
+  const missing = missingFor(snapshot, family);
   // A table of which only a part is shown is one of the missing tables.
   const shown = snapshot.baseChains.filter(({ table }) => table.isFragment !== true);
   const added = missing
@@ -76,8 +58,7 @@ type MissingChain = Pick<BaseChain, 'hook' | 'priority'> & {
 };
 
 function missingChain({ backend, name, family, hook, priority }: MissingChain): BaseChain {
-  const isBeforeConntrack = priority < -200 && (hook === 'prerouting' || hook === 'output');
-  const rules = isBeforeConntrack ? [anyEffect, mayUntrack] : [anyEffect];
+  const rules = runsBeforeConntrack({ hook, priority }) ? [anyEffect, mayUntrack] : [anyEffect];
   const chain: Chain = { name: hook.toUpperCase(), rules };
   const table = { backend, name, families: [family], chains: new Map([[chain.name, chain]]) };
   return { table, chain, hook, isNat: name === 'nat', priority, policy: 'accept' };

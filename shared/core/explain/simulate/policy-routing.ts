@@ -2,6 +2,7 @@ import type { Address } from '../../model/cidr';
 import { allOf, not, type Family, type Range, type Ternary } from '../model';
 import { addressBits, contains, prefixRange, protocolNumber } from '../ranges';
 import {
+  everyPacket,
   routingTableKey,
   type KernelNextHop,
   type KernelRoute,
@@ -88,16 +89,7 @@ const lookupRule = (priority: number, table: string): RoutingRule => ({
   family: 4,
   priority,
   text: `${priority}: from all lookup ${table}`,
-  isNegated: false,
-  from: undefined,
-  to: undefined,
-  mark: undefined,
-  in: undefined,
-  out: undefined,
-  users: undefined,
-  protocol: undefined,
-  sourcePorts: undefined,
-  destinationPorts: undefined,
+  ...everyPacket,
   unknown: [],
   action: { kind: 'lookup', table, suppressedPrefix: undefined, suppressedGroup: undefined },
 });

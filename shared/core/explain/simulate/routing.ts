@@ -1,3 +1,4 @@
+import type { Address } from '../../model/cidr';
 import type { Family } from '../model';
 import { contains, prefixRange } from '../ranges';
 import type { InterfaceAddress, Snapshot } from '../snapshot';
@@ -20,6 +21,10 @@ export function isLocal(
   if (addresses.length === 0) return undefined;
   return addresses.some((own) => own.family === family && own.address === address && isOnDevice(own, device));
 }
+
+/** Whether the address is known to be one of the node's own, so that the node itself sends packets with it. */
+export const isOwnAddress = (snapshot: Snapshot, { family, value }: Address): boolean =>
+  isLocal(snapshot, { family, address: value }) === true;
 
 const isOnDevice = (own: InterfaceAddress, device: string | undefined) =>
   device === undefined || own.device === device;

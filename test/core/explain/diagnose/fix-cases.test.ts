@@ -1,34 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { explain } from '../../../../shared/core/explain/explain';
 import type { Cause, Explanation, Want } from '../../../../shared/core/explain/explanation';
-import { decodeInput } from '../../../../shared/core/explain/parse/input';
-import { parseSnapshot } from '../../../../shared/core/explain/parse/snapshot';
-import { parseAddress } from '../../../../shared/core/model/cidr';
+import { readCase, type CaseConnection } from '../read-case';
 
-interface Connection {
-  /** The name of a file in cases/, without `.txt`. */
-  readonly input: string;
-  readonly from: string;
-  /** The destination, as ADDRESS:PORT. */
-  readonly to: string;
+interface Connection extends CaseConnection {
   readonly want?: Want;
 }
 
 /** The cases are about what the shown rules do. */
-function explainCase({ input, from, to, want = 'masqueraded' }: Connection): Explanation {
-  const [destination = '', port] = to.split(/:(?=\d+$)/);
-  const file = join(__dirname, '..', 'cases', `${input}.txt`);
-  const packet = {
-    source: parseAddress(from),
-    destination: parseAddress(destination),
-    protocol: 'tcp',
-    sourcePort: 40_000,
-    destinationPort: Number(port),
-    isFromNode: false,
-  } as const;
-  return explain(parseSnapshot(decodeInput(readFileSync(file))), packet, { want, assumeComplete: true });
+function explainCase({ want = 'masqueraded', ...connection }: Connection): Explanation {
+  const { snapshot, packet } = readCase(connection);
+  return explain(snapshot, packet, { want, assumeComplete: true });
 }
 
 const masquerade = (program: string, source: string, destination: string) =>

@@ -1,6 +1,6 @@
 import type { Family, Range } from '../../model';
 import { fullMask, parsePortRange, parseRange, protocolNumber } from '../../ranges';
-import type { RoutingAction, RoutingRule } from '../../snapshot';
+import { everyPacket, type RoutingAction, type RoutingRule } from '../../snapshot';
 
 /** Whether the line is from `ip rule`, such as `0:\tfrom all lookup local`. */
 export const isRoutingRuleLine = (text: string): boolean => /^\s*\d+:\s+(not )?from /.test(text);
@@ -22,16 +22,7 @@ export function parseRoutingRule(line: string): Omit<RoutingRule, 'family'> & { 
     family: undefined,
     priority: Number.parseInt(priority, 10),
     text,
-    isNegated: false,
-    from: undefined,
-    to: undefined,
-    mark: undefined,
-    in: undefined,
-    out: undefined,
-    users: undefined,
-    protocol: undefined,
-    sourcePorts: undefined,
-    destinationPorts: undefined,
+    ...everyPacket,
     unknown: [],
     action: { kind: 'unknown', text },
   };
