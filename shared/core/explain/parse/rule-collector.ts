@@ -58,8 +58,8 @@ export class RuleCollector {
   }
 
   /**
-   * Whether the dump is the output of an older node program, which leaves out what the node does not have. The newer
-   * ones print a count of lines for every command.
+   * Whether the dump names its commands without counts of lines, as `collect` and the node program print it. They leave
+   * out what the node does not have, so a section that someone cut from the dump cannot be noticed.
    */
   get isUncountedSnapshot(): boolean {
     return this.markers === 'uncounted';
